@@ -1,0 +1,6 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "cpu.h"
+
+void KN_ISA_NAME(gate)(struct kn_table *table) {
+    (void)table;
+}
