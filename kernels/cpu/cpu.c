@@ -24,9 +24,8 @@ static enum kn_cpu_isa detect(void) {
 }
 
 /* KN_CPU_ISA lowers what was found, so that tests reach every path; it never raises it. */
-static enum kn_cpu_isa choose(void) {
+static enum kn_cpu_isa choose(enum kn_cpu_isa found) {
     static const char *const name[] = {"baseline", "avx2", "avx512"};
-    enum kn_cpu_isa found = detect();
     const char *wanted = getenv("KN_CPU_ISA");
     for (int i = 0; wanted && i < (int)found; i++)
         if (!strcmp(wanted, name[i]))
@@ -60,12 +59,12 @@ static void overlay(struct kn_table *table, enum kn_cpu_isa isa) {
 
 void kn_cpu_fill(struct kn_table *table, struct kn_cpu_traits *traits, int threads) {
     static const char *const name[] = {"baseline", "AVX2", "AVX-512"};
-    enum kn_cpu_isa isa = choose();
+    enum kn_cpu_isa found = detect(), isa = choose(found);
     char library[64] = "no oneDNN: convolutions and linear layers by the reference";
 
     overlay(table, isa);
 #ifdef KN_HAVE_ONEDNN
-    kn_cpu_onednn_fill(table, isa);
+    kn_cpu_onednn_fill(table, isa, isa < found);
     kn_cpu_onednn_describe(library, sizeof library);
 #endif
     traits->fast_bf16 = native_bf16(isa);

@@ -1,15 +1,278 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <dnnl.h>
+/* oneDNN primitives with packed weights; the only file that knows engines and streams. */
+#include <omp.h>
+#include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "onednn.h"
+
+/*
+ * One engine and stream for the process. A CPU stream of the OpenMP build holds no state: executing
+ * means running the primitive on the calling thread's team, so devices do not disturb each other.
+ */
+static pthread_once_t library_once = PTHREAD_ONCE_INIT;
+static dnnl_engine_t engine;
+static dnnl_stream_t stream;
+static dnnl_status_t library_status;
+static struct kn_table reference;
+
+static void open_library(void) {
+    library_status = dnnl_engine_create(&engine, dnnl_cpu, 0);
+    if (library_status == dnnl_success)
+        library_status = dnnl_stream_create(&stream, engine, dnnl_stream_default_flags);
+    kn_ref_fill(&reference);
+}
+
+const struct kn_kernel *kn_cpu_reference(enum kn_op op) {
+    pthread_once(&library_once, open_library);
+    return &reference.kernel[op];
+}
 
 void kn_cpu_onednn_describe(char *text, size_t size) {
     const dnnl_version_t *v = dnnl_version();
     snprintf(text, size, "oneDNN %d.%d.%d", v->major, v->minor, v->patch);
 }
 
-void kn_cpu_onednn_fill(struct kn_table *table, enum kn_cpu_isa isa) {
-    (void)table;
-    (void)isa;
+void kn_cpu_onednn_fill(struct kn_table *table, enum kn_cpu_isa isa, bool lowered) {
+    /* Only before the library's first use; later it keeps what it has, which changes nothing but
+     * which of its paths a test reaches. */
+    if (lowered)
+        (void)dnnl_set_max_cpu_isa(isa == KN_CPU_AVX2 ? dnnl_cpu_isa_avx2 : dnnl_cpu_isa_sse41);
+    table->kernel[KN_OP_CONV] = kn_cpu_conv;
+    table->kernel[KN_OP_LINEAR] = kn_cpu_linear;
+}
+
+int kn_dnnl_threads(int threads) {
+    int before = omp_get_max_threads();
+    if (before != threads)
+        omp_set_num_threads(threads);
+    return before;
+}
+
+bool kn_dnnl_type(enum kn_dtype dtype, dnnl_data_type_t *type) {
+    *type = dtype == KN_BF16 ? dnnl_bf16 : dnnl_f32;
+    return dtype == KN_BF16 || dtype == KN_F32;
+}
+
+enum kn_status kn_dnnl_fail(struct kn_err *err, dnnl_status_t status, const char *what) {
+    switch (status) {
+    case dnnl_out_of_memory:
+        return kn_fail_nomem(err, 0, what);
+    case dnnl_unimplemented:
+        return kn_fail(err, KN_ERR_UNSUPPORTED, "oneDNN: %s: not implemented", what);
+    default:
+        return kn_fail(err, KN_ERR_FAILED, "oneDNN: %s: status %d", what, (int)status);
+    }
+}
+
+#define DNNL_TRY(call)                               \
+    do {                                             \
+        dnnl_status_t dnnl = (call);                 \
+        if (dnnl != dnnl_success) {                  \
+            status = kn_dnnl_fail(err, dnnl, #call); \
+            goto fail;                               \
+        }                                            \
+    } while (0)
+
+/* ------------------------------------------------------------------------------------- weights */
+
+struct pack {
+    const dnnl_memory_desc_t *from, *to;
+    const float *data;
+};
+
+/* Reorders f32 weights into the layout and type that a primitive wants. */
+static enum kn_status reorder(const struct pack *pack, void *to, struct kn_err *err) {
+    enum kn_status status = KN_OK;
+    dnnl_primitive_desc_t descriptor = NULL;
+    dnnl_primitive_t primitive = NULL;
+    dnnl_memory_t in = NULL, out = NULL;
+
+    DNNL_TRY(dnnl_memory_create(&in, pack->from, engine, (void *)pack->data));
+    DNNL_TRY(dnnl_memory_create(&out, pack->to, engine, to));
+    DNNL_TRY(dnnl_reorder_primitive_desc_create(&descriptor, pack->from, engine, pack->to, engine,
+                                                NULL));
+    DNNL_TRY(dnnl_primitive_create(&primitive, descriptor));
+    dnnl_exec_arg_t arg[] = {{DNNL_ARG_FROM, in}, {DNNL_ARG_TO, out}};
+    DNNL_TRY(dnnl_primitive_execute(primitive, stream, 2, arg));
+fail:
+    dnnl_primitive_destroy(primitive);
+    dnnl_primitive_desc_destroy(descriptor);
+    dnnl_memory_destroy(in);
+    dnnl_memory_destroy(out);
+    return status;
+}
+
+static enum kn_status make_packed(struct kn_packed *packed, void *user, struct kn_err *err) {
+    const struct pack *pack = user;
+    uint64_t bytes = dnnl_memory_desc_get_size(pack->to);
+    void *data = NULL;
+
+    if (posix_memalign(&data, KN_ALIGN, bytes ? bytes : 1))
+        return kn_fail_nomem(err, bytes, "packed weights");
+    memset(data, 0, bytes);
+    /* one thread: a team made here would outlive the call on a thread that needs none */
+    int before = kn_dnnl_threads(1);
+    enum kn_status status = reorder(pack, data, err);
+    kn_dnnl_threads(before);
+    if (status != KN_OK) {
+        free(data);
+        return status;
+    }
+    *packed = (struct kn_packed){.data = data, .bytes = bytes, .drop = free};
+    return KN_OK;
+}
+
+static uint64_t hash(uint64_t h, const void *data, size_t bytes) {
+    for (size_t i = 0; i < bytes; i++)
+        h = (h ^ ((const uint8_t *)data)[i]) * 1099511628211u;
+    return h;
+}
+
+/* Everything that a layout says, in 64 bits; 64 more of another start make collisions no concern. */
+static uint64_t layout_hash(const dnnl_memory_desc_t *m, uint64_t start) {
+    size_t axes = (size_t)m->ndims * sizeof(dnnl_dim_t);
+    uint64_t h = hash(start, &m->ndims, sizeof m->ndims);
+    h = hash(h, m->dims, axes);
+    h = hash(h, m->padded_dims, axes);
+    h = hash(h, &m->data_type, sizeof m->data_type);
+    h = hash(h, &m->format_kind, sizeof m->format_kind);
+    if (m->format_kind == dnnl_blocked) {
+        const dnnl_blocking_desc_t *b = &m->format_desc.blocking;
+        size_t inner = (size_t)b->inner_nblks * sizeof(dnnl_dim_t);
+        h = hash(h, b->strides, axes);
+        h = hash(h, b->inner_blks, inner);
+        h = hash(h, b->inner_idxs, inner);
+    } else {
+        h = hash(h, &m->format_desc, sizeof m->format_desc);
+    }
+    return hash(h, &m->extra.flags, sizeof m->extra.flags);
+}
+
+static enum kn_status pack_weights(const struct kn_dnnl_weights *w, const dnnl_memory_desc_t *to,
+                                   const void **data, struct kn_err *err) {
+    char key[160];
+    const struct kn_packed *packed;
+    struct pack pack = {.from = w->layout, .to = to, .data = w->data};
+    uint64_t part = (uint64_t)((const char *)w->data - (const char *)kn_weights_data(w->arena));
+
+    snprintf(key, sizeof key, "onednn %llu %016llx %016llx %016llx", (unsigned long long)part,
+             (unsigned long long)layout_hash(w->layout, 14695981039346656037u),
+             (unsigned long long)layout_hash(to, 14695981039346656037u),
+             (unsigned long long)layout_hash(to, 1));
+    enum kn_status status = kn_weights_pack(w->arena, key, make_packed, &pack, &packed, err);
+    if (status == KN_OK)
+        *data = packed->data;
+    return status;
+}
+
+/* ---------------------------------------------------------------------------------- primitives */
+
+static enum kn_status make_attributes(dnnl_primitive_attr_t *attr, const struct kn_dnnl_post *post,
+                                      struct kn_err *err) {
+    enum kn_status status = KN_OK;
+    dnnl_post_ops_t list = NULL;
+
+    DNNL_TRY(dnnl_primitive_attr_create(attr));
+    DNNL_TRY(dnnl_primitive_attr_set_scratchpad_mode(*attr, dnnl_scratchpad_mode_user));
+    DNNL_TRY(dnnl_post_ops_create(&list));
+    /* the binary addition comes first, so that its argument is always post-op 0 */
+    if (post->add)
+        DNNL_TRY(dnnl_post_ops_append_binary(list, dnnl_binary_add, post->add));
+    if (post->sum)
+        DNNL_TRY(dnnl_post_ops_append_sum(list, 1.0f));
+    if (post->relu)
+        DNNL_TRY(dnnl_post_ops_append_eltwise(list, 1.0f, dnnl_eltwise_relu, 0.0f, 0.0f));
+    DNNL_TRY(dnnl_primitive_attr_set_post_ops(*attr, list));
+fail:
+    dnnl_post_ops_destroy(list);
+    return status;
+}
+
+static enum kn_status add_argument(struct kn_dnnl *d, int index, dnnl_memory_t *memory,
+                                   const dnnl_memory_desc_t *layout, const void *data,
+                                   struct kn_err *err) {
+    dnnl_status_t status = dnnl_memory_create(memory, layout, engine, (void *)data);
+    if (status != dnnl_success)
+        return kn_dnnl_fail(err, status, "dnnl_memory_create");
+    d->arg[d->args++] = (dnnl_exec_arg_t){index, *memory};
+    return KN_OK;
+}
+
+/* The memory objects of a primitive; those that move from run to run get their address then. */
+static enum kn_status make_arguments(struct kn_dnnl *d, const_dnnl_primitive_desc_t p,
+                                     const struct kn_dnnl_post *post,
+                                     const struct kn_dnnl_weights *w, struct kn_err *err) {
+    const dnnl_memory_desc_t *src = dnnl_primitive_desc_query_md(p, dnnl_query_src_md, 0);
+    const dnnl_memory_desc_t *dst = dnnl_primitive_desc_query_md(p, dnnl_query_dst_md, 0);
+    const dnnl_memory_desc_t *weights = dnnl_primitive_desc_query_md(p, dnnl_query_weights_md, 0);
+    const dnnl_memory_desc_t *pad = dnnl_primitive_desc_query_md(p, dnnl_query_scratchpad_md, 0);
+    const void *packed = NULL;
+    enum kn_status status;
+
+    d->scratch_bytes = dnnl_memory_desc_get_size(pad);
+    KN_TRY(pack_weights(w, weights, &packed, err));
+    KN_TRY(add_argument(d, DNNL_ARG_SRC, &d->src, src, DNNL_MEMORY_NONE, err));
+    KN_TRY(add_argument(d, DNNL_ARG_WEIGHTS, &d->weights, weights, packed, err));
+    KN_TRY(add_argument(d, DNNL_ARG_DST, &d->dst, dst, DNNL_MEMORY_NONE, err));
+    KN_TRY(add_argument(d, DNNL_ARG_SCRATCHPAD, &d->scratch, pad, DNNL_MEMORY_NONE, err));
+    if (w->bias)
+        KN_TRY(add_argument(d, DNNL_ARG_BIAS, &d->bias, &w->bias_layout, w->bias, err));
+    if (post->add)
+        KN_TRY(add_argument(d, DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1, &d->add,
+                            post->add, DNNL_MEMORY_NONE, err));
+fail:
+    return status;
+}
+
+enum kn_status kn_dnnl_make(struct kn_dnnl *d, const_dnnl_op_desc_t descriptor,
+                            const struct kn_dnnl_post *post, const struct kn_dnnl_weights *weights,
+                            struct kn_err *err) {
+    enum kn_status status = KN_OK;
+    dnnl_primitive_attr_t attr = NULL;
+    dnnl_primitive_desc_t p = NULL;
+    const char *name = "";
+
+    memset(d, 0, sizeof *d);
+    pthread_once(&library_once, open_library);
+    DNNL_TRY(library_status);
+    KN_TRY(make_attributes(&attr, post, err));
+    DNNL_TRY(dnnl_primitive_desc_create(&p, descriptor, attr, engine, NULL));
+    DNNL_TRY(dnnl_primitive_desc_query(p, dnnl_query_impl_info_str, 0, &name));
+    if (!strncmp(name, "ref", 3)) {
+        status = kn_fail(err, KN_ERR_UNSUPPORTED, "oneDNN has only its reference for this shape");
+        goto fail;
+    }
+    DNNL_TRY(dnnl_primitive_create(&d->primitive, p));
+    KN_TRY(make_arguments(d, p, post, weights, err));
+fail:
+    dnnl_primitive_desc_destroy(p);
+    dnnl_primitive_attr_destroy(attr);
+    if (status != KN_OK)
+        kn_dnnl_clear(d);
+    return status;
+}
+
+enum kn_status kn_dnnl_run(struct kn_dnnl *d, const void *src, const void *add, void *dst,
+                           void *scratch, struct kn_err *err) {
+    enum kn_status status = KN_OK;
+
+    DNNL_TRY(dnnl_memory_set_data_handle(d->src, (void *)src));
+    DNNL_TRY(dnnl_memory_set_data_handle(d->dst, dst));
+    DNNL_TRY(dnnl_memory_set_data_handle(d->scratch, scratch));
+    if (d->add)
+        DNNL_TRY(dnnl_memory_set_data_handle(d->add, (void *)add));
+    DNNL_TRY(dnnl_primitive_execute(d->primitive, stream, d->args, d->arg));
+fail:
+    return status;
+}
+
+void kn_dnnl_clear(struct kn_dnnl *d) {
+    dnnl_primitive_destroy(d->primitive);
+    dnnl_memory_t memory[] = {d->src, d->dst, d->add, d->scratch, d->weights, d->bias};
+    for (size_t i = 0; i < sizeof memory / sizeof *memory; i++)
+        dnnl_memory_destroy(memory[i]);
+    memset(d, 0, sizeof *d);
 }

@@ -1,13 +1,68 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What conv.c and linear.c share of oneDNN. Compiled only where the library is there. */
+/*
+ * What conv.c and linear.c share of oneDNN. Compiled only where the library is there.
+ *
+ * A kn_dnnl is one primitive with its memory objects, made once in prepare; a run only moves their
+ * handles. Scratchpads are the caller's. Thread-safety: one thread at a time, as for the exec that
+ * owns it.
+ */
 #ifndef KN_CPU_ONEDNN_H
 #define KN_CPU_ONEDNN_H
 
+#include <dnnl.h>
+
 #include "cpu.h"
 
-/* onednn.c: puts convolutions and matrix products into the table. */
-void kn_cpu_onednn_fill(struct kn_table *table, enum kn_cpu_isa isa);
+/* Puts convolutions and matrix products into the table, and holds oneDNN to the instruction set. */
+void kn_cpu_onednn_fill(struct kn_table *table, enum kn_cpu_isa isa, bool lowered);
 /* "oneDNN 2.6.3" */
 void kn_cpu_onednn_describe(char *text, size_t size);
+
+extern const struct kn_kernel kn_cpu_conv;   /* conv.c */
+extern const struct kn_kernel kn_cpu_linear; /* linear.c */
+/* The reference's kernel of an operation, for shapes and types that oneDNN lacks. */
+const struct kn_kernel *kn_cpu_reference(enum kn_op op);
+
+/* What happens to the product and bias before they are stored, in this order. */
+struct kn_dnnl_post {
+    bool sum;                      /* add what the output holds */
+    const dnnl_memory_desc_t *add; /* add another tensor; NULL: none */
+    bool relu;
+};
+
+struct kn_dnnl {
+    dnnl_primitive_t primitive;
+    dnnl_memory_t src, dst, add, scratch, weights, bias;
+    dnnl_exec_arg_t arg[6];
+    int args;
+    uint64_t scratch_bytes;
+};
+
+/* The parameters of a primitive: where they lie in the f32 arena. */
+struct kn_dnnl_weights {
+    struct kn_weights *arena;
+    const dnnl_memory_desc_t *layout; /* f32, of the part used */
+    const float *data;                /* of that part */
+    const float *bias;                /* NULL: none */
+    dnnl_memory_desc_t bias_layout;
+};
+
+/* The thread count that oneDNN plans and runs with; returns the one before, to be put back. */
+int kn_dnnl_threads(int threads);
+/*
+ * Makes a primitive for an operation descriptor (convolution or matmul). KN_ERR_UNSUPPORTED when
+ * oneDNN has none but its own reference. On failure nothing is left behind.
+ */
+enum kn_status kn_dnnl_make(struct kn_dnnl *d, const_dnnl_op_desc_t descriptor,
+                            const struct kn_dnnl_post *post, const struct kn_dnnl_weights *weights,
+                            struct kn_err *err);
+/* add is ignored where the primitive adds nothing; scratch holds scratch_bytes. */
+enum kn_status kn_dnnl_run(struct kn_dnnl *d, const void *src, const void *add, void *dst,
+                           void *scratch, struct kn_err *err);
+void kn_dnnl_clear(struct kn_dnnl *d); /* also one that was never made */
+
+/* False for a type that oneDNN does not know on the CPU. */
+bool kn_dnnl_type(enum kn_dtype dtype, dnnl_data_type_t *type);
+enum kn_status kn_dnnl_fail(struct kn_err *err, dnnl_status_t status, const char *what);
 
 #endif

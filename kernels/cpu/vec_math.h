@@ -33,7 +33,8 @@ static inline float kn_abs(float x) {
  * them the result is 0 or infinity anyway. 2^n is applied in two halves, for subnormal results.
  */
 static inline float kn_exp(float x) {
-    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer in the low bits */
+    const float magic =
+        12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer in the low bits */
     x = x < -105.0f ? -105.0f : x;
     x = x > 90.0f ? 90.0f : x;
     float shifted = x * 1.44269504f + magic;
