@@ -21,6 +21,12 @@ enum kn_status kn_fail(struct kn_err *err, enum kn_status code, const char *form
 /* The same for memory: fills wanted_bytes. */
 enum kn_status kn_fail_nomem(struct kn_err *err, uint64_t wanted_bytes, const char *what);
 
+/* The same with the bytes that are free in the memory in question; 0: not known. */
+enum kn_status kn_fail_memory(struct kn_err *err, uint64_t wanted, uint64_t available,
+                              const char *what);
+/* Puts a node's label in front of the message of a failure, unless it is there. Returns code. */
+enum kn_status kn_fail_in(struct kn_err *err, enum kn_status code, const char *label);
+
 /* for use where err is at hand and a label "fail:" cleans up */
 #define KN_TRY(call)         \
     do {                     \
@@ -28,6 +34,28 @@ enum kn_status kn_fail_nomem(struct kn_err *err, uint64_t wanted_bytes, const ch
         if (status != KN_OK) \
             goto fail;       \
     } while (0)
+
+/* "work", "past" ...; static storage. */
+const char *kn_slot_name(enum kn_slot slot);
+
+/* -------------------------------------------------------------------------------------- memory */
+
+/* Bytes that this process may still use, by the kernel and the control group; 0: not known. */
+uint64_t kn_host_available(void);
+/* Zeroed, KN_ALIGN aligned; freed with free(). Refused when more than kn_host_available(). */
+enum kn_status kn_host_alloc(uint64_t bytes, const char *what, void **address, struct kn_err *err);
+
+/* ------------------------------------------------------------------------------------- programs */
+
+#define KN_MAX_OPERANDS 8 /* tensors of one operation */
+
+/* The tensors of a node that are not left out; returns how many. */
+int kn_node_tensors(const struct kn_node *node, const struct kn_tensor *tensor[KN_MAX_OPERANDS]);
+/* Bit s is set when a run of the node reads or writes slot s. */
+uint32_t kn_node_slots(const struct kn_node *node);
+/* Appends a checked operation. label fits in kn_node.label, args in kn_node.args. */
+enum kn_status kn_program_append(struct kn_program *program, enum kn_op op, const char *label,
+                                 const void *args, size_t bytes, struct kn_err *err);
 
 /* ------------------------------------------------------------------------------------- kernels */
 
@@ -112,6 +140,10 @@ struct kn_buf {
     uint64_t bytes;
 };
 
+/* KN_ERR_RANGE unless the range lies inside the buffer. */
+enum kn_status kn_buf_check(const struct kn_buf *buf, uint64_t offset, uint64_t bytes,
+                            struct kn_err *err);
+
 struct kn_stream {
     struct kn_dev *dev;
     void *priv;
@@ -119,8 +151,9 @@ struct kn_stream {
 
 struct kn_exec {
     struct kn_dev *dev;
-    struct kn_weights *weights;
+    struct kn_weights *weights; /* NULL: the program uses none */
     uint64_t scratch_bytes;
+    uint32_t slots; /* kn_node_slots() of all nodes */
     void *priv;
 };
 
@@ -142,11 +175,13 @@ void kn_cpu_fill(struct kn_table *table, struct kn_cpu_traits *traits, int threa
 
 /* Host devices: the f32 parameters. */
 const void *kn_weights_data(const struct kn_weights *weights);
+const struct kn_buf *kn_weights_buf(const struct kn_weights *weights);
 
 /*
  * A packed form of part of the weights, made once per key by make() and shared by every exec; freed
  * with the weights by drop(). The key must say everything the form depends on (offset and layout).
- * make() runs under the weights' lock. NULL and err on failure.
+ * make() runs under the weights' lock, so it must not pack in turn; on failure it leaves nothing.
+ * *packed is valid as long as the weights and is left alone on failure.
  */
 struct kn_packed {
     void *data;
