@@ -22,13 +22,16 @@ struct conv_plan {
 /* One convolution to make: which input channels of the weights, and where its result goes. */
 struct part {
     const struct kn_conv_args *a;
-    int64_t first; /* first input channel in the weights */
+    const struct kn_tensor *from; /* x or past */
+    int64_t first;                /* its first channel in the weights */
     dnnl_data_type_t to;
     bool bias, residual, sums_from_scratch, sums_from_out, relu;
 };
 
 static void release(void *plan) {
     struct conv_plan *p = plan;
+    if (!p)
+        return;
     kn_dnnl_clear(&p->now);
     kn_dnnl_clear(&p->past);
     kn_dnnl_clear(&p->alone);
@@ -79,7 +82,7 @@ static enum kn_status make_part(struct kn_dnnl *d, struct kn_weights *arena,
 
     if (!kn_dnnl_type(a->x.dtype, &in) || !kn_dnnl_type(a->out.dtype, &as))
         return kn_fail(err, KN_ERR_UNSUPPORTED, "oneDNN has no float16 on this processor");
-    KN_TRY(frame_layout(&src, &a->x, in, err));
+    KN_TRY(frame_layout(&src, part->from, in, err));
     KN_TRY(frame_layout(&dst, &a->out, part->to, err));
     KN_TRY(frame_layout(&sums, &a->out, dnnl_f32, err));
     if (part->residual && a->residual.rank)
@@ -118,7 +121,7 @@ static enum kn_status make_parts(struct conv_plan *p, struct kn_weights *arena,
     enum kn_status status;
     bool two = a->past.rank != 0, wide = a->out.dtype == KN_F32;
     dnnl_data_type_t to;
-    struct part part = {.a = a, .bias = true, .residual = true, .relu = a->relu};
+    struct part part = {.a = a, .from = &a->x, .bias = true, .residual = true, .relu = a->relu};
 
     (void)kn_dnnl_type(a->out.dtype, &to);
     part.to = to;
@@ -130,6 +133,7 @@ static enum kn_status make_parts(struct conv_plan *p, struct kn_weights *arena,
     part.relu = false;
     KN_TRY(make_part(&p->now, arena, &part, err));
     part = (struct part){.a = a,
+                         .from = &a->past,
                          .first = a->x.dim[3],
                          .to = to,
                          .sums_from_out = wide,
@@ -164,9 +168,9 @@ static enum kn_status prepare(struct kn_prepare *prepare, const struct kn_node *
     int before = kn_dnnl_threads(prepare->threads);
     enum kn_status status = make_parts(p, prepare->weights, a, &why);
     kn_dnnl_threads(before);
-    if (status == KN_ERR_UNSUPPORTED) { /* run() takes the reference */
+    if (status == KN_ERR_UNSUPPORTED) { /* no plan: run() takes the reference */
         release(p);
-        return KN_OK;
+        return kn_cpu_reference(KN_OP_CONV)->prepare(prepare, node, err);
     }
     if (status != KN_OK) {
         release(p);

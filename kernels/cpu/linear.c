@@ -6,7 +6,8 @@
 #include "onednn.h"
 
 static void release(void *plan) {
-    kn_dnnl_clear(plan);
+    if (plan)
+        kn_dnnl_clear(plan);
     free(plan);
 }
 
@@ -72,8 +73,8 @@ static enum kn_status prepare(struct kn_prepare *prepare, const struct kn_node *
     kn_dnnl_threads(before);
     if (status != KN_OK)
         release(d);
-    if (status == KN_ERR_UNSUPPORTED) /* run() takes the reference */
-        return KN_OK;
+    if (status == KN_ERR_UNSUPPORTED) /* no plan: run() takes the reference */
+        return kn_cpu_reference(KN_OP_LINEAR)->prepare(prepare, node, err);
     if (status != KN_OK) {
         if (err)
             *err = why;
