@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What model.c, plan.c and stream.c share. */
+#ifndef FW_MODEL_MODEL_H
+#define FW_MODEL_MODEL_H
+
+#include "network.h"
+#include "weights.h"
+
+struct fw_device;
+
+struct fw_model {
+    guint users; /* opens; under the registry's lock, as holds */
+    guint holds; /* plans */
+    char *key;   /* what is shared: file or preset, device, precision */
+    struct fw_device *device;
+    struct kn_dev *dev; /* the device's */
+    struct kn_weights *on_device;
+    struct fw_weights *weights;
+    enum fw_precision precision;
+    gboolean identity;
+};
+
+/* A plan's share of a model: keeps it alive, is no user. */
+struct fw_model *fw_model_hold(struct fw_model *model);
+void fw_model_release(struct fw_model *model);
+
+/* Type of convolution bodies and of inputs of linear layers. */
+enum kn_dtype fw_model_half(const struct fw_model *model);
+
+struct fw_plan {
+    gint refs; /* atomic */
+    struct fw_model *model;
+    struct fw_plan_params params;
+    struct fw_latents latents;
+    struct kn_program *program;
+    struct kn_exec *exec;
+    uint64_t work_bytes, past_bytes, state_bytes; /* past: of one of the two */
+    guint64 bytes[FW_BYTES_COUNT];
+};
+
+#endif
