@@ -52,6 +52,8 @@ void kn_check_output(struct kn_check *c, const char *name, const struct kn_tenso
 void kn_check_weight(struct kn_check *c, const char *name, const struct kn_tensor *t);
 /* (frames, height, width, channels), dense inside a frame. */
 void kn_check_image(struct kn_check *c, const char *name, const struct kn_tensor *t);
+/* (rows, columns), rows apart. */
+void kn_check_matrix(struct kn_check *c, const char *name, const struct kn_tensor *t);
 /* (b) entries of struct kn_control, b dividing the batch; its dtype means nothing. */
 void kn_check_control(struct kn_check *c, const struct kn_tensor *t, int64_t batch);
 

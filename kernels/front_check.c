@@ -131,6 +131,13 @@ void kn_check_image(struct kn_check *c, const char *name, const struct kn_tensor
                dims(t).s, kn_text_dims(t->rank, t->stride).s);
 }
 
+void kn_check_matrix(struct kn_check *c, const char *name, const struct kn_tensor *t) {
+    kn_check_rank(c, name, t, 2);
+    KN_REQUIRE(c, t->dim[0] == 1 || t->stride[0] >= t->dim[1],
+               "%s is %s with strides %s: its rows overlap", name, dims(t).s,
+               kn_text_dims(t->rank, t->stride).s);
+}
+
 void kn_check_control(struct kn_check *c, const struct kn_tensor *t, int64_t batch) {
     KN_REQUIRE(c, t->rank == 1, "control has rank %d, must be 1", t->rank);
     KN_REQUIRE(c, t->slot == KN_SLOT_CONTROL, "control lies in slot %d, must be in control",
@@ -180,45 +187,44 @@ void kn_check_epsilon(struct kn_check *c, float epsilon) {
 
 /* ------------------------------------------------------------------------------------- overlaps */
 
-/* The axis with the largest stride that is stepped along, or -1. */
-static int outer_axis(const struct kn_tensor *t) {
-    int outer = -1;
-
-    for (int i = 0; i < t->rank; i++)
-        if (t->dim[i] > 1 && (outer < 0 || t->stride[i] > t->stride[outer]))
-            outer = i;
-    return outer;
-}
-
-/* Bytes of one step along the outer axis. */
-static uint64_t inner_extent(const struct kn_tensor *t, int outer) {
-    struct kn_tensor inner = *t;
-    uint64_t bytes = 0;
-
-    inner.dim[outer] = 1;
-    return kn_tensor_extent(&inner, &bytes) ? bytes : UINT64_MAX;
-}
-
 /*
- * Views of different columns of one matrix interleave without sharing an element: both step along
- * the same pitch, and within it they lie in different places.
+ * Bytes that t spans inside one pitch, its axes being either multiples of the pitch or smaller.
+ * False when it has an axis that is neither.
  */
-static bool interleave(const struct kn_tensor *a, const struct kn_tensor *b) {
-    const int i = outer_axis(a), j = outer_axis(b);
-    uint64_t pitch, at_a, at_b, bytes_a, bytes_b;
+static bool span_in_pitch(const struct kn_tensor *t, uint64_t pitch, uint64_t *bytes) {
+    struct kn_tensor inner = *t;
 
-    if (i < 0 || j < 0)
+    for (int i = 0; i < t->rank; i++) {
+        const uint64_t step = (uint64_t)t->stride[i] * kn_dtype_bytes(t->dtype);
+        if (t->dim[i] == 1 || step < pitch)
+            continue;
+        if (step % pitch != 0)
+            return false;
+        inner.dim[i] = 1;
+    }
+    return kn_tensor_extent(&inner, bytes);
+}
+
+/* Within the pitch both lie in one piece and in different places. */
+static bool apart_in_pitch(const struct kn_tensor *a, const struct kn_tensor *b, uint64_t pitch) {
+    const uint64_t at_a = a->offset_bytes % pitch, at_b = b->offset_bytes % pitch;
+    uint64_t bytes_a, bytes_b;
+
+    if (!span_in_pitch(a, pitch, &bytes_a) || !span_in_pitch(b, pitch, &bytes_b))
         return false;
-    pitch = (uint64_t)a->stride[i] * kn_dtype_bytes(a->dtype);
-    if (pitch == 0 || pitch != (uint64_t)b->stride[j] * kn_dtype_bytes(b->dtype))
-        return false;
-    at_a = a->offset_bytes % pitch;
-    at_b = b->offset_bytes % pitch;
-    bytes_a = inner_extent(a, i);
-    bytes_b = inner_extent(b, j);
     if (bytes_a > pitch - at_a || bytes_b > pitch - at_b)
         return false;
     return at_a + bytes_a <= at_b || at_b + bytes_b <= at_a;
+}
+
+/* Views of different columns of one matrix interleave without sharing an element. */
+static bool interleave(const struct kn_tensor *a, const struct kn_tensor *b) {
+    for (int i = 0; i < a->rank; i++) {
+        const uint64_t pitch = (uint64_t)a->stride[i] * kn_dtype_bytes(a->dtype);
+        if (a->dim[i] > 1 && pitch > 0 && apart_in_pitch(a, b, pitch))
+            return true;
+    }
+    return false;
 }
 
 static bool overlap(const struct kn_tensor *a, const struct kn_tensor *b) {
@@ -229,7 +235,7 @@ static bool overlap(const struct kn_tensor *a, const struct kn_tensor *b) {
     if (a->offset_bytes + bytes_a <= b->offset_bytes ||
         b->offset_bytes + bytes_b <= a->offset_bytes)
         return false;
-    return !interleave(a, b);
+    return !interleave(a, b) && !interleave(b, a);
 }
 
 static bool is_same_view(const struct kn_tensor *a, const struct kn_tensor *b) {

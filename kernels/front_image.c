@@ -139,6 +139,7 @@ KN_CHECK(scatter) {
     kn_check_tensor(c, "x", &a->x, KN_ONLY(KN_F32));
     kn_check_tensor(c, "z", &a->z, KN_ONLY(KN_F32));
     check_patches(c, &a->z, a->patch, "x", &a->x);
+    kn_check_matrix(c, "x", &a->x);
     kn_check_output(c, "out", &a->out, KN_ONLY(KN_F32));
     kn_check_image(c, "out", &a->out);
     kn_check_same_dims(c, "out", &a->out, "z", &a->z);

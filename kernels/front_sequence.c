@@ -4,16 +4,6 @@
 
 #include <inttypes.h>
 
-#include "kn_size.h"
-
-/* A matrix with rows anywhere, but not in each other. */
-static void check_rows(struct kn_check *c, const char *name, const struct kn_tensor *t) {
-    kn_check_rank(c, name, t, 2);
-    KN_REQUIRE(c, t->dim[0] == 1 || t->stride[0] >= t->dim[1],
-               "%s is %s with strides %s: its rows overlap", name, kn_text_dims(t->rank, t->dim).s,
-               kn_text_dims(t->rank, t->stride).s);
-}
-
 /* One parameter per column. */
 static void check_columns(struct kn_check *c, const char *name, const struct kn_tensor *t,
                           int64_t columns) {
@@ -23,18 +13,18 @@ static void check_columns(struct kn_check *c, const char *name, const struct kn_
 
 KN_CHECK(linear) {
     kn_check_tensor(c, "x", &a->x, KN_FLOATS);
-    check_rows(c, "x", &a->x);
+    kn_check_matrix(c, "x", &a->x);
     kn_check_weight(c, "weight", &a->weight);
     if (c->status == KN_OK)
         kn_check_dims(c, "weight", &a->weight, 2, KN_FREE, a->x.dim[1], 0, 0);
     if (kn_given(&a->bias))
         check_columns(c, "bias", &a->bias, a->weight.dim[0]);
     kn_check_output(c, "out", &a->out, KN_FLOATS);
-    check_rows(c, "out", &a->out);
+    kn_check_matrix(c, "out", &a->out);
     kn_check_dims(c, "out", &a->out, 2, a->x.dim[0], a->weight.dim[0], 0, 0);
     if (kn_given(&a->residual)) {
         kn_check_tensor(c, "residual", &a->residual, KN_FLOATS);
-        check_rows(c, "residual", &a->residual);
+        kn_check_matrix(c, "residual", &a->residual);
         kn_check_same_dims(c, "residual", &a->residual, "out", &a->out);
         kn_check_same_type(c, "residual", &a->residual, "out", &a->out);
     }
@@ -44,7 +34,7 @@ KN_CHECK(linear) {
 
 KN_CHECK(layer_norm) {
     kn_check_tensor(c, "x", &a->x, KN_ONLY(KN_F32));
-    check_rows(c, "x", &a->x);
+    kn_check_matrix(c, "x", &a->x);
     check_columns(c, "weight", &a->weight, a->x.dim[1]);
     check_columns(c, "bias", &a->bias, a->x.dim[1]);
     kn_check_output(c, "out", &a->out, KN_FLOATS);
@@ -55,9 +45,9 @@ KN_CHECK(layer_norm) {
 
 KN_CHECK(gate) {
     kn_check_tensor(c, "o", &a->o, KN_ONLY(KN_F32));
-    check_rows(c, "o", &a->o);
+    kn_check_matrix(c, "o", &a->o);
     kn_check_tensor(c, "z", &a->z, KN_ONLY(KN_F32));
-    check_rows(c, "z", &a->z);
+    kn_check_matrix(c, "z", &a->z);
     kn_check_same_dims(c, "z", &a->z, "o", &a->o);
     check_columns(c, "weight", &a->weight, a->o.dim[1]);
     kn_check_output(c, "out", &a->out, KN_FLOATS);

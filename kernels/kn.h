@@ -99,8 +99,9 @@ enum kn_slot {
 
 /*
  * A strided view: element (i0, i1, ...) lies at slot base + offset_bytes + dtype size * sum(i *
- * stride). rank 0 means "no tensor" and is how optional operands are left out. Strides are in
- * elements, >= 0, and the last one must be 1.
+ * stride). rank 0 means "no tensor" and is how optional operands are left out. Dims must be >= 1.
+ * Strides are in elements, must be >= 0, and the last one must be 1. offset_bytes must be a multiple
+ * of the element's size, and no element may end beyond 2^63 bytes.
  */
 struct kn_tensor {
     enum kn_dtype dtype;
@@ -164,8 +165,8 @@ struct kn_picture {
 /* Where one component of a pixel lies. */
 struct kn_component {
     uint8_t plane;        /* index into kn_picture.plane */
-    uint8_t offset_bytes; /* of the first sample in a row */
-    uint8_t step_bytes;   /* from one sample to the next */
+    uint8_t offset_bytes; /* of the first sample in a row; multiple of sample_bytes */
+    uint8_t step_bytes;   /* from one sample to the next; multiple of sample_bytes */
     uint8_t shift;        /* the value is (word >> shift); 6 for P010 */
 };
 
@@ -204,8 +205,16 @@ void kn_video_set_yuv(struct kn_video *video, double kr, double kb, bool full_ra
 
 /*
  * Operands of the operations, one struct each. Every tensor may lie in any slot unless said
- * otherwise. "optional" tensors are left out with rank 0. Outputs must not overlap inputs except
- * where allowed. Formulas and papers: docs/mathematics.md, one section per operation.
+ * otherwise. "optional" tensors are left out with rank 0. Formulas and papers: docs/mathematics.md,
+ * one section per operation. What holds for all of them:
+ *   - Outputs must not overlap inputs or each other except where allowed, their elements must not
+ *     overlap among themselves, and they must not lie in KN_SLOT_WEIGHTS or KN_SLOT_CONTROL.
+ *     Columns of one matrix (equal row strides) do not overlap.
+ *   - Tensors in KN_SLOT_WEIGHTS by demand are dense.
+ *   - Images, that is tensors (T, h, w, C), must be dense inside a frame; the stride of T is free.
+ *   - Matrices, that is tensors (M, columns), may have any row stride that keeps rows apart.
+ *   - control must be a dense tensor of rank 1 in KN_SLOT_CONTROL, aligned as struct kn_control;
+ *     its dtype means nothing.
  */
 
 /*
@@ -273,7 +282,7 @@ struct kn_convert_args {
     struct kn_tensor control; /* optional (1) */
 };
 
-/* linear: out = x W^T (+ bias) (+ residual). Rows may be strided. */
+/* linear: out = x W^T (+ bias) (+ residual). */
 struct kn_linear_args {
     struct kn_tensor x;        /* (M, K) f32, f16 or bf16 */
     struct kn_tensor weight;   /* (N, K) f32, dense, KN_SLOT_WEIGHTS */
@@ -349,7 +358,7 @@ struct kn_fenwick_args {
     struct kn_tensor out;        /* (N, T, H, D) f32 */
     struct kn_tensor control;    /* (B) control, B divides N */
     int64_t levels;              /* 2 .. KN_MAX_LEVELS */
-    uint64_t state_offset_bytes; /* from control.state to this operation's state */
+    uint64_t state_offset_bytes; /* from control.state to this operation's; multiple of 256 */
 };
 
 /*
@@ -452,7 +461,8 @@ const struct kn_node *kn_program_node(const struct kn_program *program, size_t i
 
 /*
  * kn_NAME(program, label, args, err): checks args and appends the operation. On failure the program
- * is unchanged and err holds the label, the condition and the values found.
+ * is unchanged and err holds the label, the condition and the values found. KN_ERR_RANGE says that a
+ * size overflows, KN_ERR_ARG everything else. The label is copied and must fit into kn_node.label.
  */
 #define X(name, NAME, args)                                                               \
     KN_MUST_CHECK enum kn_status kn_##name(struct kn_program *program, const char *label, \
@@ -467,7 +477,7 @@ uint64_t kn_node_macs(const struct kn_node *node);
 
 struct kn_dev_params {
     const char *name; /* "cpu", "ref", "cuda" or "cuda:N" */
-    int threads;      /* worker threads of "cpu"; 0: every processor that this process may use */
+    int threads;      /* 0..1024 for "cpu"; 0: as many as processors that this process may use */
 };
 
 /*
@@ -494,7 +504,8 @@ void kn_dev_info(const struct kn_dev *dev, struct kn_dev_info *info);
 
 /*
  * Bytes of attention state that a recorded Fenwick or Mesa operation needs per stream of its batch
- * (its layout is private to the device), 0 for other operations. KN_ERR_RANGE on overflow.
+ * (its layout is private to the device), 0 for other operations; a multiple of 256, so that the
+ * states of several operations are laid out by adding up. KN_ERR_RANGE on overflow.
  */
 KN_MUST_CHECK enum kn_status kn_dev_state_bytes(const struct kn_dev *dev,
                                                 const struct kn_node *node, uint64_t *bytes,
@@ -502,9 +513,13 @@ KN_MUST_CHECK enum kn_status kn_dev_state_bytes(const struct kn_dev *dev,
 
 /* -------------------------------------------------------------------------------------- buffer */
 
-/* Device memory, 256-byte aligned, zeroed. Thread-safety: distinct buffers are independent. */
+/*
+ * Device memory, 256-byte aligned, zeroed. Host memory is really there once it is granted: a request
+ * beyond what the machine has left is KN_ERR_NOMEM. Thread-safety: distinct buffers are independent.
+ */
 struct kn_buf;
 
+/* 0 bytes are fine and have an address. */
 KN_MUST_CHECK enum kn_status kn_buf_new(struct kn_buf **buf, struct kn_dev *dev, uint64_t bytes,
                                         struct kn_err *err);
 void kn_buf_free(struct kn_buf *buf);           /* NULL is fine */
@@ -542,13 +557,15 @@ struct kn_stream;
 KN_MUST_CHECK enum kn_status kn_stream_new(struct kn_stream **stream, struct kn_dev *dev,
                                            struct kn_err *err);
 void kn_stream_free(struct kn_stream *stream); /* waits for its work; NULL is fine */
-/* Waits until everything handed in is done; returns the first failure since the last call. */
+/* Waits until everything handed in is done; returns the first failure since the last call that no
+ * kn_exec_run() has returned. */
 KN_MUST_CHECK enum kn_status kn_stream_sync(struct kn_stream *stream, struct kn_err *err);
 
 /*
  * A program compiled for a device and weights: library primitives, packed weights and scratch
- * memory made once. Holds a reference to the weights; the program may be freed. Thread-safety: any
- * thread; runs of one exec may come from several streams.
+ * memory made once. Holds a reference to the weights; the program may be freed. weights may be NULL
+ * when no tensor lies in them. Tensors in KN_SLOT_WEIGHTS must end inside the weights. Thread-safety:
+ * any thread; runs of one exec may come from several streams.
  */
 struct kn_exec;
 
@@ -559,7 +576,7 @@ void kn_exec_free(struct kn_exec *exec); /* NULL is fine */
 /* Scratch bytes that the exec holds besides what the caller binds. */
 uint64_t kn_exec_scratch_bytes(const struct kn_exec *exec);
 
-/* Device addresses of the slots for one run; unused ones may be NULL. The entry of KN_SLOT_WEIGHTS
+/* Device addresses of the slots for one run; those that the program does not use may be NULL. The entry of KN_SLOT_WEIGHTS
  * is ignored. */
 struct kn_bindings {
     void *base[KN_SLOT_COUNT];

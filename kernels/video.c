@@ -2,7 +2,7 @@
 /* Colour matrices between code values and R, G, B in [-1, 1]; docs/mathematics.md, "color_in". */
 #include "kn_internal.h"
 
-#include <string.h>
+#include <math.h>
 
 /* An affine map of three values, in double until it is stored. */
 struct affine {
@@ -51,7 +51,7 @@ void kn_video_set_rgb(struct kn_video *video, double black, double white) {
 }
 
 void kn_video_set_yuv(struct kn_video *video, double kr, double kb, bool full_range) {
-    const double kg = 1 - kr - kb, unit = (double)(1u << (video->depth - 8));
+    const double kg = 1 - kr - kb, unit = ldexp(1, video->depth - 8);
     const double top = 256 * unit - 1, chroma = video->components == 1 ? 0 : 1;
     const double zero[3] = {full_range ? 0 : 16 * unit, chroma * 128 * unit, chroma * 128 * unit};
     const double wide = full_range ? top : 224 * unit;
