@@ -17,6 +17,7 @@ struct conv_plan {
     struct kn_dnnl past;  /* of past, with past only */
     struct kn_dnnl alone; /* of x without past after a reset, with past and control only */
     uint64_t sum_bytes;   /* f32 sums of a frame at the start of scratch; 0: none, or in out */
+    bool copy_residual;   /* to out, before the convolution adds to it */
 };
 
 /* One convolution to make: which input channels of the weights, and where its result goes. */
@@ -25,7 +26,7 @@ struct part {
     const struct kn_tensor *from; /* x or past */
     int64_t first;                /* its first channel in the weights */
     dnnl_data_type_t to;
-    bool bias, residual, sums_from_scratch, sums_from_out, relu;
+    bool bias, residual, in_place, sums_from_scratch, sums_from_out, relu;
 };
 
 static void release(void *plan) {
@@ -91,7 +92,7 @@ static enum kn_status make_part(struct kn_dnnl *d, struct kn_weights *arena,
 
     int64_t k = a->weight.dim[2];
     dnnl_dims_t one = {1, 1}, pad = {k / 2, k / 2};
-    bool in_place = a->residual.rank && same_memory(&a->residual, &a->out) && part->to == as;
+    bool in_place = part->in_place && part->to == as;
     struct kn_dnnl_post post = {.relu = part->relu};
     if (part->residual && a->residual.rank) {
         post.sum = in_place;
@@ -121,7 +122,12 @@ static enum kn_status make_parts(struct conv_plan *p, struct kn_weights *arena,
     enum kn_status status;
     bool two = a->past.rank != 0, wide = a->out.dtype == KN_F32;
     dnnl_data_type_t to;
-    struct part part = {.a = a, .from = &a->x, .bias = true, .residual = true, .relu = a->relu};
+    struct part part = {.a = a,
+                        .from = &a->x,
+                        .bias = true,
+                        .residual = true,
+                        .in_place = p->copy_residual || same_memory(&a->residual, &a->out),
+                        .relu = a->relu};
 
     (void)kn_dnnl_type(a->out.dtype, &to);
     part.to = to;
@@ -165,6 +171,7 @@ static enum kn_status prepare(struct kn_prepare *prepare, const struct kn_node *
 
     if (!p)
         return kn_fail_nomem(err, sizeof *p, "convolution plan");
+    p->copy_residual = a->residual.rank && !same_memory(&a->residual, &a->out) && !kn_dnnl_adds();
     int before = kn_dnnl_threads(prepare->threads);
     enum kn_status status = make_parts(p, prepare->weights, a, &why);
     kn_dnnl_threads(before);
@@ -199,6 +206,9 @@ static enum kn_status run_frame(const struct kn_call *call, const struct kn_conv
     void *residual = frame(call, &a->residual, t);
     void *pad = (char *)call->scratch + p->sum_bytes;
 
+    if (p->copy_residual)
+        memcpy(out, residual,
+               (uint64_t)(a->out.dim[1] * a->out.stride[1]) * kn_dtype_bytes(a->out.dtype));
     if (!a->past.rank || reset)
         return kn_dnnl_run(a->past.rank ? &p->alone : &p->now, x, residual, out, pad, err);
     void *sums = p->sum_bytes ? call->scratch : out;

@@ -227,6 +227,11 @@ fail:
     return status;
 }
 
+bool kn_dnnl_adds(void) {
+    dnnl_cpu_isa_t isa = dnnl_get_effective_cpu_isa();
+    return isa != dnnl_cpu_isa_sse41 && isa != dnnl_cpu_isa_avx;
+}
+
 enum kn_status kn_dnnl_make(struct kn_dnnl *d, const_dnnl_op_desc_t descriptor,
                             const struct kn_dnnl_post *post, const struct kn_dnnl_weights *weights,
                             struct kn_err *err) {

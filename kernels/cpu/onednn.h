@@ -61,6 +61,8 @@ enum kn_status kn_dnnl_run(struct kn_dnnl *d, const void *src, const void *add, 
                            void *scratch, struct kn_err *err);
 void kn_dnnl_clear(struct kn_dnnl *d); /* also one that was never made */
 
+/* False where adding another tensor in a convolution gives wrong sums: version 2.6 before AVX2. */
+bool kn_dnnl_adds(void);
 /* False for a type that oneDNN does not know on the CPU. */
 bool kn_dnnl_type(enum kn_dtype dtype, dnnl_data_type_t *type);
 enum kn_status kn_dnnl_fail(struct kn_err *err, dnnl_status_t status, const char *what);
