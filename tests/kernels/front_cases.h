@@ -154,6 +154,8 @@ BAD(fenwick_clip, FENWICK_CLIP, many_levels, ARG, "levels is 21", a->levels = 21
 BAD(fenwick_clip, FENWICK_CLIP, level_size, ARG, "multiple of 11", a->levels = 11)
 BAD(fenwick_clip, FENWICK_CLIP, level_heads, ARG, "must be 6 per head", a->levels = 6)
 BAD(fenwick_clip, FENWICK_CLIP, k_dims, ARG, "must be as q", a->k.dim[2] = 4)
+BAD(fenwick_clip, FENWICK_CLIP, q_rank, ARG, "must have 4 axes", a->q.rank = a->k.rank = 3;
+    a->q.stride[2] = a->k.stride[2] = 1)
 BAD(fenwick_clip, FENWICK_CLIP, v_time, ARG, "axis 1 must be 5", a->v.dim[1] = 4)
 BAD(fenwick_clip, FENWICK_CLIP, v_size, ARG, "axis 3 must be 8", a->v.dim[3] = 7)
 BAD(fenwick_clip, FENWICK_CLIP, groups, ARG, "2 groups, which must divide the 3 heads",
