@@ -20,7 +20,6 @@ KN_CHECK(linear) {
     if (kn_given(&a->bias))
         check_columns(c, "bias", &a->bias, a->weight.dim[0]);
     kn_check_output(c, "out", &a->out, KN_FLOATS);
-    kn_check_matrix(c, "out", &a->out);
     kn_check_dims(c, "out", &a->out, 2, a->x.dim[0], a->weight.dim[0], 0, 0);
     if (kn_given(&a->residual)) {
         kn_check_tensor(c, "residual", &a->residual, KN_FLOATS);
