@@ -5,6 +5,7 @@
 START_TEST(zeroed_and_aligned) {
     static const uint64_t sizes[] = {0, 1, 255, 256, 257, 65536, 9 << 20};
     struct kn_dev *dev = test_open("ref");
+    uint64_t filled = 0;
     struct kn_err err;
 
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
@@ -17,7 +18,8 @@ START_TEST(zeroed_and_aligned) {
         ck_assert_uint_eq((uintptr_t)host % KN_ALIGN, 0);
         ck_assert_uint_eq(kn_buf_bytes(buf), sizes[i]);
         for (uint64_t j = 0; j < sizes[i]; j++)
-            ck_assert_uint_eq(host[j], 0);
+            filled += host[j] != 0;
+        ck_assert_uint_eq(filled, 0);
         kn_buf_free(buf);
     }
     kn_buf_free(NULL);
