@@ -61,6 +61,7 @@ enum kn_status kn_dnnl_fail(struct kn_err *err, dnnl_status_t status, const char
     case dnnl_out_of_memory:
         return kn_fail_nomem(err, 0, what);
     case dnnl_unimplemented:
+    case dnnl_iterator_ends:
         return kn_fail(err, KN_ERR_UNSUPPORTED, "oneDNN: %s: not implemented", what);
     default:
         return kn_fail(err, KN_ERR_FAILED, "oneDNN: %s: status %d", what, (int)status);
@@ -232,24 +233,48 @@ bool kn_dnnl_adds(void) {
     return isa != dnnl_cpu_isa_sse41 && isa != dnnl_cpu_isa_avx;
 }
 
+/*
+ * Not the library's reference, which is slower than ours, and not its SSE4.1 convolutions, which
+ * fault on tensors that are not aligned to 16 bytes.
+ */
+static bool is_refused(const char *name) {
+    return !strncmp(name, "ref", 3) || strstr(name, "sse41");
+}
+
+/* The library's first choice that is not refused. */
+static enum kn_status choose(dnnl_primitive_desc_t *p, const_dnnl_op_desc_t descriptor,
+                             const_dnnl_primitive_attr_t attr, struct kn_err *err) {
+    enum kn_status status = KN_OK;
+    dnnl_primitive_desc_iterator_t list = NULL;
+    const char *name = "";
+
+    DNNL_TRY(dnnl_primitive_desc_iterator_create(&list, descriptor, attr, engine, NULL));
+    for (;;) {
+        *p = dnnl_primitive_desc_iterator_fetch(list);
+        DNNL_TRY(dnnl_primitive_desc_query(*p, dnnl_query_impl_info_str, 0, &name));
+        if (!is_refused(name))
+            break;
+        dnnl_primitive_desc_destroy(*p);
+        *p = NULL;
+        DNNL_TRY(dnnl_primitive_desc_iterator_next(list));
+    }
+fail:
+    dnnl_primitive_desc_iterator_destroy(list);
+    return status;
+}
+
 enum kn_status kn_dnnl_make(struct kn_dnnl *d, const_dnnl_op_desc_t descriptor,
                             const struct kn_dnnl_post *post, const struct kn_dnnl_weights *weights,
                             struct kn_err *err) {
     enum kn_status status = KN_OK;
     dnnl_primitive_attr_t attr = NULL;
     dnnl_primitive_desc_t p = NULL;
-    const char *name = "";
 
     memset(d, 0, sizeof *d);
     pthread_once(&library_once, open_library);
     DNNL_TRY(library_status);
     KN_TRY(make_attributes(&attr, post, err));
-    DNNL_TRY(dnnl_primitive_desc_create(&p, descriptor, attr, engine, NULL));
-    DNNL_TRY(dnnl_primitive_desc_query(p, dnnl_query_impl_info_str, 0, &name));
-    if (!strncmp(name, "ref", 3)) {
-        status = kn_fail(err, KN_ERR_UNSUPPORTED, "oneDNN has only its reference for this shape");
-        goto fail;
-    }
+    KN_TRY(choose(&p, descriptor, attr, err));
     DNNL_TRY(dnnl_primitive_create(&d->primitive, p));
     KN_TRY(make_arguments(d, p, post, weights, err));
 fail:
