@@ -36,14 +36,21 @@ gst_fenwick_latents_size (const struct fw_latents *dims, enum kn_dtype type,
   return TRUE;
 }
 
+/* Best first. */
+static const enum kn_dtype types[] = { KN_F32, KN_F16, KN_U8 };
+
+const gchar *
+gst_fenwick_latents_type (guint n)
+{
+  return n < G_N_ELEMENTS (types) ? kn_dtype_name (types[n]) : NULL;
+}
+
 static gboolean
 parse_type (const gchar * name, enum kn_dtype *type)
 {
-  static const enum kn_dtype known[] = { KN_F32, KN_F16, KN_U8 };
-
-  for (guint i = 0; i < G_N_ELEMENTS (known); i++) {
-    if (name && strcmp (name, kn_dtype_name (known[i])) == 0) {
-      *type = known[i];
+  for (guint i = 0; i < G_N_ELEMENTS (types); i++) {
+    if (name && strcmp (name, kn_dtype_name (types[i])) == 0) {
+      *type = types[i];
       return TRUE;
     }
   }
@@ -108,7 +115,7 @@ gst_fenwick_latents_from_caps (GstFenwickLatents * latents,
   const GstStructure *s = gst_caps_get_structure (caps, 0);
   const gchar *format = gst_structure_get_string (s, "format");
   const gchar *dims = gst_structure_get_string (s, "dimensions");
-  const gchar *types = gst_structure_get_string (s, "types");
+  const gchar *type = gst_structure_get_string (s, "types");
   gint tensors = 1;
 
   memset (latents, 0, sizeof (*latents));
@@ -116,9 +123,9 @@ gst_fenwick_latents_from_caps (GstFenwickLatents * latents,
   if (g_strcmp0 (format, "static") != 0 || tensors != 1)
     return gst_fenwick_refuse (reason, "Latents are one tensor of format=static, not %d of "
         "format=%s", tensors, format ? format : "(none)");
-  if (!parse_type (types, &latents->type))
+  if (!parse_type (type, &latents->type))
     return gst_fenwick_refuse (reason, "Latents are float32, float16 or uint8, not "
-        "types=%.40s", types ? types : "(none)");
+        "types=%.40s", type ? type : "(none)");
   if (!dims || !parse_dimensions (dims, &latents->dims))
     return gst_fenwick_refuse (reason, "Latents have dimensions=channels:width:height:1, "
         "not dimensions=%.80s", dims ? dims : "(none)");
@@ -132,15 +139,14 @@ gst_fenwick_latents_from_caps (GstFenwickLatents * latents,
 }
 
 void
-gst_fenwick_latents_caps_set_types (GstCaps * caps, gboolean quantised)
+gst_fenwick_latents_caps_set_types (GstCaps * caps)
 {
   GValue list = G_VALUE_INIT, type = G_VALUE_INIT;
-  static const enum kn_dtype order[] = { KN_F32, KN_F16, KN_U8 };
 
   g_value_init (&list, GST_TYPE_LIST);
   g_value_init (&type, G_TYPE_STRING);
-  for (guint i = 0; i < (quantised ? 3 : 2); i++) {
-    g_value_set_static_string (&type, kn_dtype_name (order[i]));
+  for (guint i = 0; i < G_N_ELEMENTS (types); i++) {
+    g_value_set_static_string (&type, kn_dtype_name (types[i]));
     gst_value_list_append_value (&list, &type);
   }
   gst_caps_set_value (caps, "types", &list);
@@ -150,7 +156,7 @@ gst_fenwick_latents_caps_set_types (GstCaps * caps, gboolean quantised)
 
 GstCaps *
 gst_fenwick_latents_caps_new (const struct fw_latents *dims,
-    gboolean quantised, const gchar * latent_id)
+    const gchar * latent_id)
 {
   gchar *text = g_strdup_printf ("%d:%d:%d:1", dims->channels, dims->width,
       dims->height);
@@ -159,7 +165,7 @@ gst_fenwick_latents_caps_new (const struct fw_latents *dims,
       "dimensions", G_TYPE_STRING, text, "latent-id", G_TYPE_STRING, latent_id,
       NULL);
 
-  gst_fenwick_latents_caps_set_types (caps, quantised);
+  gst_fenwick_latents_caps_set_types (caps);
   g_free (text);
   return caps;
 }

@@ -75,11 +75,13 @@ gboolean gst_fenwick_latents_from_caps (GstFenwickLatents * latents,
 /* Bytes of a frame of these dims; FALSE on overflow. */
 gboolean gst_fenwick_latents_size (const struct fw_latents *dims,
     enum kn_dtype type, gsize * size);
-/* Caps with a list of types: float32, float16, and uint8 when quantised. */
+/* The n-th type of latents, best first, or NULL after the last. */
+const gchar *gst_fenwick_latents_type (guint n);
+/* Caps with the list of all types. */
 GstCaps *gst_fenwick_latents_caps_new (const struct fw_latents *dims,
-    gboolean quantised, const gchar * latent_id);
+    const gchar * latent_id);
 /* Sets field types of every structure to that list. */
-void gst_fenwick_latents_caps_set_types (GstCaps * caps, gboolean quantised);
+void gst_fenwick_latents_caps_set_types (GstCaps * caps);
 
 /* A pool of buffers of size bytes, aligned for vector instructions, or NULL. */
 GstBufferPool *gst_fenwick_pool_new (GstCaps * caps, gsize size);

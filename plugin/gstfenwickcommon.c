@@ -175,29 +175,6 @@ gst_fenwick_common_change_state (GstFenwickCommon * common,
   return ret;
 }
 
-struct fw_model *
-gst_fenwick_common_model (GstFenwickCommon * common)
-{
-  struct fw_model *model;
-
-  GST_OBJECT_LOCK (common->element);
-  model = common->model ? fw_model_ref (common->model) : NULL;
-  GST_OBJECT_UNLOCK (common->element);
-  return model;
-}
-
-gboolean
-gst_fenwick_common_quantised (GstFenwickCommon * common)
-{
-  struct fw_model *model = gst_fenwick_common_model (common);
-  /* before the weights are known nothing is excluded */
-  const gboolean quantised = !model
-      || fw_weights_has_scale (fw_model_weights (model));
-
-  fw_model_unref (model);
-  return quantised;
-}
-
 /* ------------------------------------------------------------ configure */
 
 static gboolean
@@ -331,7 +308,8 @@ gst_fenwick_common_check_latents (GstFenwickCommon * common,
 }
 
 void
-gst_fenwick_common_refused (GstFenwickCommon * common, GstPad * pad)
+gst_fenwick_common_refused (GstFenwickCommon * common, GstPad * pad,
+    const GstCaps * offer)
 {
   GstCaps *accepted;
 
@@ -339,8 +317,10 @@ gst_fenwick_common_refused (GstFenwickCommon * common, GstPad * pad)
     return;
   accepted = gst_pad_peer_query_caps (pad, NULL);
   GST_FENWICK_ERROR (common, CORE, NEGOTIATION,
-      ("The element downstream accepts nothing that can be made of the caps "
-          "that came in."), ("it accepts %" GST_PTR_FORMAT, accepted));
+      ("The next element accepts nothing that can be made here. Check the caps "
+          "after this element, or insert videoconvert where pictures come out."),
+      ("offered %" GST_PTR_FORMAT ", accepted %" GST_PTR_FORMAT, offer,
+          accepted));
   gst_caps_unref (accepted);
 }
 

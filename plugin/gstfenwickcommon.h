@@ -104,7 +104,6 @@ void gst_fenwick_common_set_property (GstFenwickCommon * common, guint id,
     const GValue * value, GParamSpec * pspec);
 void gst_fenwick_common_get_property (GstFenwickCommon * common, guint id,
     GValue * value, GParamSpec * pspec);
-gboolean gst_fenwick_common_check_latent_id (GstFenwickCommon * common);
 
 /*
  * The element's change_state: opens the model before the base class hears of
@@ -113,11 +112,6 @@ gboolean gst_fenwick_common_check_latent_id (GstFenwickCommon * common);
  */
 GstStateChangeReturn gst_fenwick_common_change_state (GstFenwickCommon *
     common, GstElementClass * parent, GstStateChange transition);
-
-/* The open model, with a reference, or NULL. */
-struct fw_model *gst_fenwick_common_model (GstFenwickCommon * common);
-/* Whether latents can be uint8: only weights with a scale know how. */
-gboolean gst_fenwick_common_quantised (GstFenwickCommon * common);
 
 /*
  * Prepares for these sizes and formats; parts, frames and memory_limit are
@@ -158,7 +152,8 @@ gboolean gst_fenwick_common_map_latents (GstFenwickCommon * common,
 /* Data without caps: posts the error, returns GST_FLOW_NOT_NEGOTIATED. */
 GstFlowReturn gst_fenwick_common_no_caps (GstFenwickCommon * common);
 /* Caps that found no way through: posts the error unless pad is flushing. */
-void gst_fenwick_common_refused (GstFenwickCommon * common, GstPad * pad);
+void gst_fenwick_common_refused (GstFenwickCommon * common, GstPad * pad,
+    const GstCaps * offer);
 
 /* TRUE for the first failure since the element started, flushed or accepted
  * caps: one failure, one error on the bus. */

@@ -109,6 +109,20 @@ accepts (GstCaps * accepted, const GstVideoInfo * info)
   return yes;
 }
 
+/* Downstream takes none of our formats, or not the size, rate or colour. */
+static void
+refused (GstFenwickDec * self)
+{
+  GstVideoInfo info;
+  GstCaps *offer = NULL;
+
+  if (describe (self, GST_VIDEO_FORMAT_I420, &info))
+    offer = gst_video_info_to_caps (&info);
+  gst_fenwick_common_refused (&self->common, GST_VIDEO_DECODER_SRC_PAD (self),
+      offer);
+  gst_clear_caps (&offer);
+}
+
 /* The best format that downstream takes. */
 static gboolean
 choose (GstFenwickDec * self, GstVideoInfo * info)
@@ -128,7 +142,7 @@ choose (GstFenwickDec * self, GstVideoInfo * info)
   gst_caps_unref (accepted);
   gst_caps_unref (template);
   if (!found)
-    gst_fenwick_common_refused (&self->common, pad);
+    refused (self);
   return found;
 }
 
@@ -352,8 +366,7 @@ allocate (GstFenwickDec * self, GstVideoCodecFrame * frame)
   if (ret == GST_FLOW_ERROR) {
     if (GST_PAD_IS_FLUSHING (GST_VIDEO_DECODER_SRC_PAD (self)))
       return GST_FLOW_FLUSHING;
-    gst_fenwick_common_refused (&self->common,
-        GST_VIDEO_DECODER_SRC_PAD (self));
+    refused (self);
   }
   return ret;
 }

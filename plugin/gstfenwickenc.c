@@ -52,7 +52,7 @@ GST_ELEMENT_REGISTER_DEFINE (fenwickenc, "fenwickenc", GST_RANK_NONE,
 
 /* ---------------------------------------------------------- negotiation */
 
-/* Latents of the input's size in every type that the weights know. */
+/* Latents of the input's size in every type. */
 static gboolean
 make_offer (GstFenwickEnc * self)
 {
@@ -68,7 +68,7 @@ make_offer (GstFenwickEnc * self)
     return FALSE;
   }
   gst_caps_take (&self->offer, gst_fenwick_latents_caps_new (&dims,
-          fw_weights_has_scale (weights), fw_weights_latent_id (weights)));
+          fw_weights_latent_id (weights)));
   return TRUE;
 }
 
@@ -76,18 +76,16 @@ make_offer (GstFenwickEnc * self)
 static GstCaps *
 choose (GstFenwickEnc * self)
 {
-  static const enum kn_dtype order[] = { KN_F32, KN_F16, KN_U8 };
   GstPad *pad = GST_VIDEO_ENCODER_SRC_PAD (self);
   GstCaps *taken = gst_pad_peer_query_caps (pad, self->offer);
   GstCaps *chosen = NULL;
 
-  for (guint i = 0; i < G_N_ELEMENTS (order) && !chosen; i++) {
+  for (guint i = 0; gst_fenwick_latents_type (i) && !chosen; i++) {
     GstCaps *one = gst_caps_copy (self->offer);
 
     gst_caps_set_simple (one, "types", G_TYPE_STRING,
-        kn_dtype_name (order[i]), NULL);
-    if (gst_caps_can_intersect (one, self->offer)
-        && gst_caps_can_intersect (one, taken))
+        gst_fenwick_latents_type (i), NULL);
+    if (gst_caps_can_intersect (one, taken))
       chosen = gst_caps_ref (one);
     gst_caps_unref (one);
   }
@@ -109,6 +107,10 @@ apply (GstFenwickEnc * self, GstCaps * caps)
         ("%" GST_PTR_FORMAT, caps));
     return FALSE;
   }
+  latents.width = self->video.width;
+  latents.height = self->video.height;
+  if (!gst_fenwick_common_check_latents (&self->common, &latents))
+    return FALSE;
   params.video_in = self->video;
   params.width = self->video.width;
   params.height = self->video.height;
@@ -131,7 +133,7 @@ negotiate (GstFenwickEnc * self)
 
   if (!caps) {
     gst_fenwick_common_refused (&self->common,
-        GST_VIDEO_ENCODER_SRC_PAD (self));
+        GST_VIDEO_ENCODER_SRC_PAD (self), self->offer);
     return FALSE;
   }
   ret = apply (self, caps);
@@ -270,6 +272,19 @@ gst_fenwick_enc_handle_frame (GstVideoEncoder * encoder,
   return gst_video_encoder_finish_frame (encoder, frame);
 }
 
+/* The base class knows no more to say than that it was not initialised. */
+static GstFlowReturn
+gst_fenwick_enc_chain (GstPad * pad, GstObject * parent, GstBuffer * buffer)
+{
+  GstFenwickEnc *self = GST_FENWICK_ENC (parent);
+
+  if (!gst_pad_has_current_caps (pad)) {
+    gst_buffer_unref (buffer);
+    return gst_fenwick_common_no_caps (&self->common);
+  }
+  return self->chain (pad, parent, buffer);
+}
+
 static gboolean
 gst_fenwick_enc_sink_event (GstVideoEncoder * encoder, GstEvent * event)
 {
@@ -334,8 +349,12 @@ gst_fenwick_enc_finalize (GObject * object)
 static void
 gst_fenwick_enc_init (GstFenwickEnc * self)
 {
+  GstPad *pad = GST_VIDEO_ENCODER_SINK_PAD (self);
+
   gst_fenwick_common_init (&self->common, GST_ELEMENT (self), FW_ENCODER,
       GST_LIBRARY_ERROR, GST_LIBRARY_ERROR_ENCODE);
+  self->chain = GST_PAD_CHAINFUNC (pad);
+  gst_pad_set_chain_function (pad, GST_DEBUG_FUNCPTR (gst_fenwick_enc_chain));
 }
 
 static void

@@ -17,6 +17,7 @@ struct _GstFenwickEnc
   GstVideoEncoder parent;
 
   GstFenwickCommon common;
+  GstPadChainFunction chain;    /* the base class's */
   GstVideoCodecState *input;    /* caps that came in, or NULL */
   struct kn_video video;        /* the same for the network */
   GstCaps *offer;               /* latents of this size in every type, or NULL */

@@ -8,6 +8,7 @@
 #define HINT_MEMORY "Use smaller pictures, a smaller preset, or raise or " \
   "unset memory-limit."
 #define HINT_DEVICE "Use device=cpu, or device=auto to take what is there."
+#define HINT_PRECISION "Use precision=auto, or another device."
 #define HINT_FILE "The weights property needs a file that was written by " \
   "fenwick, unchanged."
 #define HINT_PRESET "Leave preset unset to take the network that the file " \
@@ -60,7 +61,7 @@ gst_fenwick_error_from (GstFenwickError * to, const GError * from,
       set (to, resource, GST_RESOURCE_ERROR_NO_SPACE_LEFT, HINT_MEMORY);
       break;
     case FW_ERROR_UNSUPPORTED:
-      set (to, stream, GST_STREAM_ERROR_FORMAT, HINT_DEVICE);
+      set (to, stream, GST_STREAM_ERROR_FORMAT, HINT_PRECISION);
       break;
     case FW_ERROR_FAILED:
       break;

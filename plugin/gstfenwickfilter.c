@@ -147,14 +147,19 @@ static gboolean
 gst_fenwick_filter_sink_event (GstBaseTransform * trans, GstEvent * event)
 {
   GstFenwickFilter *self = GST_FENWICK_FILTER (trans);
-  const gboolean caps = GST_EVENT_TYPE (event) == GST_EVENT_CAPS;
+  GstCaps *caps = NULL;
   gboolean ret;
 
   self->asked = FALSE;
   gst_fenwick_common_sink_event (&self->common, event);
+  if (GST_EVENT_TYPE (event) == GST_EVENT_CAPS) {
+    gst_event_parse_caps (event, &caps);
+    gst_caps_ref (caps);
+  }
   ret = GST_BASE_TRANSFORM_CLASS (parent_class)->sink_event (trans, event);
   if (caps && !ret && !self->asked)
-    gst_fenwick_common_refused (&self->common, trans->srcpad);
+    gst_fenwick_common_refused (&self->common, trans->srcpad, caps);
+  gst_clear_caps (&caps);
   return ret;
 }
 

@@ -47,16 +47,15 @@ G_DEFINE_TYPE (GstFenwickModel, gst_fenwick_model, GST_TYPE_BASE_TRANSFORM)
 GST_ELEMENT_REGISTER_DEFINE (fenwickmodel, "fenwickmodel", GST_RANK_NONE,
     GST_TYPE_FENWICK_MODEL)
 
-/* The same latents in any type. */
+/* The same latents in any type; whether the weights know uint8 is checked when
+ * it is chosen, so that the error can say so. */
 static GstCaps *
 gst_fenwick_model_transform_caps (GstBaseTransform * trans,
     GstPadDirection direction, GstCaps * caps, GstCaps * filter)
 {
-  GstFenwickModel *self = GST_FENWICK_MODEL (trans);
   GstCaps *other = gst_caps_copy (caps), *tmp;
 
-  gst_fenwick_latents_caps_set_types (other,
-      gst_fenwick_common_quantised (&self->common));
+  gst_fenwick_latents_caps_set_types (other);
   if (filter) {
     tmp = gst_caps_intersect_full (filter, other, GST_CAPS_INTERSECT_FIRST);
     gst_caps_unref (other);
@@ -133,14 +132,19 @@ static gboolean
 gst_fenwick_model_sink_event (GstBaseTransform * trans, GstEvent * event)
 {
   GstFenwickModel *self = GST_FENWICK_MODEL (trans);
-  const gboolean caps = GST_EVENT_TYPE (event) == GST_EVENT_CAPS;
+  GstCaps *caps = NULL;
   gboolean ret;
 
   self->asked = FALSE;
   gst_fenwick_common_sink_event (&self->common, event);
+  if (GST_EVENT_TYPE (event) == GST_EVENT_CAPS) {
+    gst_event_parse_caps (event, &caps);
+    gst_caps_ref (caps);
+  }
   ret = GST_BASE_TRANSFORM_CLASS (parent_class)->sink_event (trans, event);
   if (caps && !ret && !self->asked)
-    gst_fenwick_common_refused (&self->common, trans->srcpad);
+    gst_fenwick_common_refused (&self->common, trans->srcpad, caps);
+  gst_clear_caps (&caps);
   return ret;
 }
 

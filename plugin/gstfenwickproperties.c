@@ -56,7 +56,7 @@ install_model (GObjectClass * klass)
           "reference)", DEFAULT_DEVICE, READY));
   g_object_class_install_property (klass, GST_FENWICK_PROP_DEVICE_IN_USE,
       g_param_spec_string ("device-in-use", "Device in use",
-          "Where it computes, between READY and stop", NULL, READ));
+          "Where it computes, while PAUSED or PLAYING", NULL, READ));
   g_object_class_install_property (klass, GST_FENWICK_PROP_PRECISION,
       g_param_spec_enum ("precision", "Precision",
           "Number format of convolutions and matrix products; the temporal "
@@ -68,8 +68,8 @@ install_model (GObjectClass * klass)
           "processor", 0, 1024, 0, READY));
   g_object_class_install_property (klass, GST_FENWICK_PROP_MEMORY_LIMIT,
       g_param_spec_uint64 ("memory-limit", "Memory limit",
-          "Bytes that work memory and temporal memory may take together; 0: "
-          "no limit", 0, G_MAXUINT64, 0, READY));
+          "Bytes that weights, work memory and temporal memory may take "
+          "together; 0: no limit", 0, G_MAXUINT64, 0, READY));
   g_object_class_install_property (klass, GST_FENWICK_PROP_STATS,
       g_param_spec_boxed ("stats", "Statistics",
           "Figures of the frames since the element started",
@@ -183,7 +183,8 @@ set_locked (GstFenwickSettings * to, guint id, const GValue * value)
       to->reset_on_key_unit = g_value_get_boolean (value);
       break;
     case GST_FENWICK_PROP_CG_TOLERANCE:
-      to->cg_tolerance = g_value_get_double (value);
+      if (g_value_get_double (value) > 0)       /* not a number passes CLAMP */
+        to->cg_tolerance = g_value_get_double (value);
       break;
     case GST_FENWICK_PROP_CG_ITERATIONS:
       to->cg_iterations = g_value_get_uint (value);

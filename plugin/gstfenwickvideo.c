@@ -19,6 +19,17 @@ set_filler (struct kn_video *video, const GstVideoFormatInfo * format)
   video->component[3].shift = 0;
 }
 
+/* From the start of a row to the first sample. GStreamer counts that of P010's
+ * V in samples, all others in bytes. */
+static guint
+sample_offset (const GstVideoFormatInfo * f, guint component)
+{
+  const guint bytes = f->depth[component] > 8 ? 2 : 1;
+  const guint offset = f->poffset[component];
+
+  return offset % bytes == 0 ? offset : offset * bytes;
+}
+
 static void
 set_layout (struct kn_video *video, const GstVideoInfo * info)
 {
@@ -34,7 +45,7 @@ set_layout (struct kn_video *video, const GstVideoInfo * info)
   video->sub_y = video->components == 3 ? (uint8_t) f->h_sub[1] : 0;
   for (guint i = 0; i < MIN (f->n_components, 4); i++) {
     video->component[i].plane = (uint8_t) f->plane[i];
-    video->component[i].offset_bytes = (uint8_t) f->poffset[i];
+    video->component[i].offset_bytes = (uint8_t) sample_offset (f, i);
     video->component[i].step_bytes = (uint8_t) f->pixel_stride[i];
     video->component[i].shift = (uint8_t) f->shift[i];
   }
@@ -109,7 +120,7 @@ plane_end (const GstVideoInfo * info, guint plane, gsize offset, gint stride)
       const guint64 rows = GST_VIDEO_INFO_COMP_HEIGHT (info, i);
       const guint64 row = (guint64) (GST_VIDEO_INFO_COMP_WIDTH (info, i) - 1)
           * GST_VIDEO_INFO_COMP_PSTRIDE (info, i)
-          + (guint64) GST_VIDEO_INFO_COMP_POFFSET (info, i)
+          + sample_offset (info->finfo, i)
           + (GST_VIDEO_INFO_COMP_DEPTH (info, i) > 8 ? 2 : 1);
 
       end = MAX (end, offset + (rows - 1) * (guint64) MAX (stride, 0) + row);
