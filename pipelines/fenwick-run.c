@@ -48,6 +48,7 @@ typedef struct
   GstClockTime next_pts, frame_duration;
   gchar *failure;               /* the first one: later ones follow from it */
   gboolean interrupted;
+  gchar *device;                /* where the filter computed */
 } App;
 
 static void
@@ -388,6 +389,26 @@ show_progress (gpointer user_data)
   return G_SOURCE_CONTINUE;
 }
 
+/* The property device-in-use of the first element inside the filter that has one. */
+static gchar *
+device_in_use (App * app)
+{
+  GstIterator *all = gst_bin_iterate_recurse (GST_BIN (app->filter));
+  GValue item = G_VALUE_INIT;
+  gchar *device = NULL;
+
+  while (!device && gst_iterator_next (all, &item) == GST_ITERATOR_OK) {
+    GObject *element = g_value_get_object (&item);
+
+    if (g_object_class_find_property (G_OBJECT_GET_CLASS (element), "device-in-use"))
+      g_object_get (element, "device-in-use", &device, NULL);
+    g_value_reset (&item);
+  }
+  g_value_unset (&item);
+  gst_iterator_free (all);
+  return device ? device : g_strdup ("none");
+}
+
 static void
 run (App * app)
 {
@@ -410,6 +431,7 @@ run (App * app)
   } else {
     g_main_loop_run (app->loop);
   }
+  app->device = device_in_use (app);
   gst_element_set_state (app->pipeline, GST_STATE_NULL);
   if (isatty (STDERR_FILENO))
     g_printerr ("\n");
@@ -424,26 +446,6 @@ run (App * app)
 
 /* ---- what came out ---- */
 
-/* The property device-in-use of the first element inside the filter that has one. */
-static gchar *
-device_in_use (App * app)
-{
-  GstIterator *all = gst_bin_iterate_recurse (GST_BIN (app->filter));
-  GValue item = G_VALUE_INIT;
-  gchar *device = NULL;
-
-  while (!device && gst_iterator_next (all, &item) == GST_ITERATOR_OK) {
-    GObject *element = g_value_get_object (&item);
-
-    if (g_object_class_find_property (G_OBJECT_GET_CLASS (element), "device-in-use"))
-      g_object_get (element, "device-in-use", &device, NULL);
-    g_value_reset (&item);
-  }
-  g_value_unset (&item);
-  gst_iterator_free (all);
-  return device ? device : g_strdup ("none");
-}
-
 static gchar *
 picture_path (const gchar * output)
 {
@@ -455,7 +457,7 @@ picture_path (const gchar * output)
 }
 
 static void
-report (App * app, const gchar * device, const gchar * picture)
+report (App * app, const gchar * picture)
 {
   MeasureResult r;
 
@@ -466,7 +468,7 @@ report (App * app, const gchar * device, const gchar * picture)
   g_print ("filter     %.1f ms/frame\n", 1e3 * r.filter_seconds / (gdouble) r.frames);
   g_print ("size       %dx%d %s\n", r.info.width, r.info.height,
       gst_video_format_to_string (GST_VIDEO_INFO_FORMAT (&r.info)));
-  g_print ("device     %s\n", device);
+  g_print ("device     %s\n", app->device);
   if (!r.compared)
     g_print ("PSNR       unknown: the filter changes format or size\n");
   else if (isinf (r.psnr))
@@ -484,7 +486,7 @@ finish (App * app)
 {
   GstSample *in, *out;
   GError *error = NULL;
-  gchar *picture, *device;
+  gchar *picture;
   gboolean ok;
 
   if (!measure_pair (app->measure, &in, &out)) {
@@ -492,7 +494,6 @@ finish (App * app)
     return FALSE;
   }
   picture = picture_path (app->options.output);
-  device = device_in_use (app);
   ok = picture_write (in, out, picture, &error);
   if (!ok) {
     fail (app, "%s", error->message);
@@ -501,11 +502,10 @@ finish (App * app)
     fail (app, "%s: %s", app->options.output, g_strerror (errno));
     ok = FALSE;
   } else {
-    report (app, device, picture);
+    report (app, picture);
   }
   gst_sample_unref (in);
   gst_sample_unref (out);
-  g_free (device);
   g_free (picture);
   return ok;
 }
@@ -613,6 +613,7 @@ main (int argc, char **argv)
   gst_clear_object (&app.pipeline);
   g_clear_error (&error);
   g_free (app.partial);
+  g_free (app.device);
   g_free (app.failure);
   g_free (app.options.weights);
   g_free (app.options.preset);
