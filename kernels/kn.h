@@ -20,7 +20,7 @@
  *
  * Conventions
  *   - Sizes are counted in elements unless a name ends in _bytes.
- *   - Images are NHWC: (frames, height, width, channels), channels contiguous; time is the frame axis.
+ *   - Images are NHWC: (frames, height, width, channels), channels contiguous; time is the frames.
  *   - Tensors name memory by slot and offset; slots are bound to addresses only when a program
  *     runs, so one compiled program serves many streams.
  *   - Thread-safety is stated per object. Functions without a note may be called from any thread.
@@ -100,8 +100,8 @@ enum kn_slot {
 /*
  * A strided view: element (i0, i1, ...) lies at slot base + offset_bytes + dtype size * sum(i *
  * stride). rank 0 means "no tensor" and is how optional operands are left out. Dims must be >= 1.
- * Strides are in elements, must be >= 0, and the last one must be 1. offset_bytes must be a multiple
- * of the element's size, and no element may end beyond 2^63 bytes.
+ * Strides are in elements, must be >= 0, and the last one must be 1. offset_bytes must be a
+ * multiple of the element's size, and no element may end beyond 2^63 bytes.
  */
 struct kn_tensor {
     enum kn_dtype dtype;
@@ -344,7 +344,7 @@ struct kn_scatter_args {
  *   level(t, s) = 0 if s = t, else min(bit_length(t xor s), levels - 1) (kn_fenwick_level)
  *
  * The last level takes all that is older, so streams never end. t counts from the stream's start.
- *   fenwick_clip   any T, O(T log T); continues from and updates the state when control.state is set
+ *   fenwick_clip   any T, O(T log T); continues from and updates the state if control.state is set
  *   fenwick_step   T = 1, O(log t); control.state must be set when it runs
  * Both leave the same state, so one may follow the other. Heads may share q and k: head h uses
  * group h / (H / G).
@@ -461,8 +461,8 @@ const struct kn_node *kn_program_node(const struct kn_program *program, size_t i
 
 /*
  * kn_NAME(program, label, args, err): checks args and appends the operation. On failure the program
- * is unchanged and err holds the label, the condition and the values found. KN_ERR_RANGE says that a
- * size overflows, KN_ERR_ARG everything else. The label is copied and must fit into kn_node.label.
+ * is unchanged and err holds the label, the condition and the values found. KN_ERR_RANGE says that
+ * a size overflows, KN_ERR_ARG all else. The label is copied and must fit into kn_node.label.
  */
 #define X(name, NAME, args)                                                               \
     KN_MUST_CHECK enum kn_status kn_##name(struct kn_program *program, const char *label, \
@@ -514,8 +514,9 @@ KN_MUST_CHECK enum kn_status kn_dev_state_bytes(const struct kn_dev *dev,
 /* -------------------------------------------------------------------------------------- buffer */
 
 /*
- * Device memory, 256-byte aligned, zeroed. Host memory is really there once it is granted: a request
- * beyond what the machine has left is KN_ERR_NOMEM. Thread-safety: distinct buffers are independent.
+ * Device memory, 256-byte aligned, zeroed. Host memory is really there once it is granted: a
+ * request beyond what the machine has left is KN_ERR_NOMEM. Thread-safety: distinct buffers are
+ * independent.
  */
 struct kn_buf;
 
@@ -564,8 +565,8 @@ KN_MUST_CHECK enum kn_status kn_stream_sync(struct kn_stream *stream, struct kn_
 /*
  * A program compiled for a device and weights: library primitives, packed weights and scratch
  * memory made once. Holds a reference to the weights; the program may be freed. weights may be NULL
- * when no tensor lies in them. Tensors in KN_SLOT_WEIGHTS must end inside the weights. Thread-safety:
- * any thread; runs of one exec may come from several streams.
+ * when no tensor lies in them. Tensors in KN_SLOT_WEIGHTS must end inside the weights.
+ * Thread-safety: any thread; runs of one exec may come from several streams.
  */
 struct kn_exec;
 
@@ -576,8 +577,10 @@ void kn_exec_free(struct kn_exec *exec); /* NULL is fine */
 /* Scratch bytes that the exec holds besides what the caller binds. */
 uint64_t kn_exec_scratch_bytes(const struct kn_exec *exec);
 
-/* Device addresses of the slots for one run; those that the program does not use may be NULL. The entry of KN_SLOT_WEIGHTS
- * is ignored. */
+/*
+ * Device addresses of the slots for one run; those that the program does not use may be NULL. The
+ * entry of KN_SLOT_WEIGHTS is ignored.
+ */
 struct kn_bindings {
     void *base[KN_SLOT_COUNT];
 };

@@ -56,8 +56,7 @@ uint64_t kn_host_available(void) {
 /* Walking states and activations costs a page-table walk every 4 KiB without this. */
 #define HUGE_PAGE ((uint64_t)2 << 20)
 
-enum kn_status kn_host_alloc(uint64_t bytes, const char *what, void **address,
-                             struct kn_err *err) {
+enum kn_status kn_host_alloc(uint64_t bytes, const char *what, void **address, struct kn_err *err) {
     const uint64_t available = kn_host_available();
     const bool large = bytes >= 4 * HUGE_PAGE;
     uint64_t whole;

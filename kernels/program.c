@@ -76,9 +76,9 @@ enum kn_status kn_program_append(struct kn_program *program, enum kn_op op, cons
     return KN_OK;
 }
 
-/* ----------------------------------------------------------------------------- tensors of a node */
+/* ---------------------------------------------------------------------------- tensors of a node */
 
-/* Every struct of arguments names its tensors here once; the front end and devices walk the list. */
+/* Every struct of arguments names its tensors here once; whoever needs them all walks the list. */
 #define AT(args, field) ((uint16_t)offsetof(struct kn_##args##_args, field))
 static const struct list {
     uint16_t count, at[KN_MAX_OPERANDS];

@@ -34,7 +34,7 @@ START_TEST(names) {
 }
 END_TEST
 
-/* This version has no CUDA module; where one is installed this suite has nothing to say about it. */
+/* This version has no CUDA module; where one is installed this test has nothing to say. */
 START_TEST(no_cuda_module) {
     struct kn_err err;
 

@@ -3,8 +3,8 @@
 #include "test.h"
 
 /*
- * [0, t) is tiled from the top: b0 = t, each next bound is the last one less its lowest set bit, and
- * what lies between has the level of that bit, plus one.
+ * [0, t) is tiled from the top: b0 = t, each next bound is the last one less its lowest set bit,
+ * and what lies between has the level of that bit, plus one.
  */
 static int greedy(uint64_t t, uint64_t s, int levels) {
     uint64_t bound = t;

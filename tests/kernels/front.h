@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Arguments of every operation that are accepted as they stand, for tests to break one at a time. */
+/* Good arguments of every operation, for tests to break one at a time. */
 #ifndef TEST_FRONT_H
 #define TEST_FRONT_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * BAD(operation, OPERATION, case, code, text, change): good arguments, changed, must be refused with
- * the code and a message that holds the text. Included several times.
+ * BAD(operation, OPERATION, case, code, text, change): good arguments, changed, must be refused
+ * with the code and a message that holds the text. Included several times.
  */
 /* pictures */
 BAD(color_in, COLOR_IN, width, ARG, "0 x 5", a->video.width = 0)
