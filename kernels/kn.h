@@ -20,7 +20,7 @@
  *
  * Conventions
  *   - Sizes are counted in elements unless a name ends in _bytes.
- *   - Images are NHWC: (frames, height, width, channels), channels contiguous; time is the frames.
+ *   - Images are NHWC: (frames, height, width, channels), channels contiguous; frames are time.
  *   - Tensors name memory by slot and offset; slots are bound to addresses only when a program
  *     runs, so one compiled program serves many streams.
  *   - Thread-safety is stated per object. Functions without a note may be called from any thread.
