@@ -69,7 +69,7 @@ START_TEST(bad_arguments) {
 }
 END_TEST
 
-/* --------------------------------------------------------------- what must not be refused either */
+/* ------------------------------------------------------------ what must not be refused either */
 
 static void accept(enum kn_op op, const union all_args *args) {
     struct kn_program *program;
