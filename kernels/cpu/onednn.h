@@ -61,6 +61,18 @@ enum kn_status kn_dnnl_run(struct kn_dnnl *d, const void *src, const void *add, 
                            void *scratch, struct kn_err *err);
 void kn_dnnl_clear(struct kn_dnnl *d); /* also one that was never made */
 
+/*
+ * Rows of any floating type to dense f32 rows and back: how types that oneDNN does not know on this
+ * processor get through it.
+ */
+struct kn_cpu_rows {
+    void *data;
+    enum kn_dtype dtype;
+    int64_t rows, columns, stride;
+};
+void kn_cpu_widen(float *to, struct kn_cpu_rows from, int threads);
+void kn_cpu_narrow(struct kn_cpu_rows to, const float *from, int threads);
+
 /* False where adding another tensor in a convolution gives wrong sums: version 2.6 before AVX2. */
 bool kn_dnnl_adds(void);
 /* False for a type that oneDNN does not know on the CPU. */
