@@ -25,8 +25,10 @@
 #define KN_CPU_FILES(X) \
     X(color)            \
     X(convert)          \
+    X(fenwick)          \
     X(gate)             \
     X(layer_norm)       \
+    X(mesa)             \
     X(patch)            \
     X(shift)
 
