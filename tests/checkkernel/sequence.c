@@ -144,9 +144,22 @@ static void repeat_keys(struct ck_sequence *s, bool zero) {
         }
 }
 
+/*
+ * Makes the first query resemble its key: the first output is their product times v, and no float32
+ * arithmetic can tell a product that happens to vanish.
+ */
+static void align_first(struct ck_sequence *s) {
+    for (int64_t n = 0; n < s->shape.N; n++) {
+        float *q = ck_token(s, &s->q, n, 0, 0), *k = ck_token(s, &s->k, n, 0, 0);
+        for (int64_t i = 0; i < width_of(&s->q); i++)
+            q[i] += k[i];
+    }
+}
+
 void ck_sequence_draw(struct ck_sequence *s, enum ck_tokens kind) {
     draw(s, &s->q, 0, 1);
     draw(s, &s->k, 0, 1);
+    align_first(s);
     draw(s, &s->v, 0, kind == CK_HUGE_VALUES ? 1e4 : 1);
     draw(s, &s->gate, 3, 2);
     draw(s, &s->extra, 0, 1);
