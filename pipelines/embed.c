@@ -16,7 +16,7 @@
 #define WIDTH 320
 #define HEIGHT 240
 #define RATE 30
-#define FRAME_BYTES (WIDTH * HEIGHT * 3)        /* RGB; the row size is divisible by four */
+#define FRAME_BYTES (WIDTH * HEIGHT * 3) /* RGB; the row size is divisible by four */
 
 typedef struct
 {
@@ -28,11 +28,13 @@ typedef struct
 /* ---- the filter, as the application sees it ---- */
 
 static gboolean
-filter_open (Filter * filter, const gchar * properties, GError ** error)
+filter_open (Filter *filter, const gchar *properties, GError **error)
 {
-  gchar *line = g_strdup_printf ("appsrc name=in is-live=false format=time block=true "
+  gchar *line = g_strdup_printf (
+      "appsrc name=in is-live=false format=time block=true "
       "caps=video/x-raw,format=RGB,width=%d,height=%d,framerate=%d/1 ! fenwickfilter %s ! "
-      "appsink name=out sync=false", WIDTH, HEIGHT, RATE, properties);
+      "appsink name=out sync=false",
+      WIDTH, HEIGHT, RATE, properties);
 
   filter->pipeline = gst_parse_launch_full (line, NULL, GST_PARSE_FLAG_FATAL_ERRORS, error);
   g_free (line);
@@ -45,7 +47,7 @@ filter_open (Filter * filter, const gchar * properties, GError ** error)
 }
 
 static gboolean
-filter_failed (Filter * filter, GError ** error)
+filter_failed (Filter *filter, GError **error)
 {
   GstBus *bus = gst_element_get_bus (filter->pipeline);
   GstMessage *message = gst_bus_pop_filtered (bus, GST_MESSAGE_ERROR);
@@ -61,10 +63,10 @@ filter_failed (Filter * filter, GError ** error)
 /* Gives the frame in pixels to the filter, and returns what comes out; NULL and an error on
  * failure. The pixels must stay as they are until the sample is there. */
 static GstSample *
-filter_frame (Filter * filter, guint8 * pixels, guint64 number, GError ** error)
+filter_frame (Filter *filter, guint8 *pixels, guint64 number, GError **error)
 {
-  GstBuffer *buffer = gst_buffer_new_wrapped_full (GST_MEMORY_FLAG_READONLY, pixels, FRAME_BYTES,
-      0, FRAME_BYTES, NULL, NULL);
+  GstBuffer *buffer = gst_buffer_new_wrapped_full (
+      GST_MEMORY_FLAG_READONLY, pixels, FRAME_BYTES, 0, FRAME_BYTES, NULL, NULL);
 
   GstSample *sample = NULL;
 
@@ -78,7 +80,7 @@ filter_frame (Filter * filter, guint8 * pixels, guint64 number, GError ** error)
 }
 
 static void
-filter_close (Filter * filter)
+filter_close (Filter *filter)
 {
   if (!filter->pipeline)
     return;
@@ -92,7 +94,7 @@ filter_close (Filter * filter)
 
 /* A picture that moves, with noise. */
 static void
-draw (guint8 * pixels, guint number, GRand * noise)
+draw (guint8 *pixels, guint number, GRand *noise)
 {
   for (guint y = 0; y < HEIGHT; y++)
     for (guint x = 0; x < WIDTH; x++)
@@ -102,7 +104,7 @@ draw (guint8 * pixels, guint number, GRand * noise)
 
 /* Mean difference of the samples, in code values. */
 static gdouble
-difference (const guint8 * pixels, GstSample * sample)
+difference (const guint8 *pixels, GstSample *sample)
 {
   GstMapInfo map;
   guint64 sum = 0;
@@ -116,7 +118,7 @@ difference (const guint8 * pixels, GstSample * sample)
 }
 
 static gboolean
-run (Filter * filter, gint frames, GError ** error)
+run (Filter *filter, gint frames, GError **error)
 {
   guint8 *pixels = g_malloc (FRAME_BYTES);
   GRand *noise = g_rand_new_with_seed (1);
@@ -147,10 +149,10 @@ main (int argc, char **argv)
   gchar *properties = NULL;
   gint frames = 30;
   const GOptionEntry entries[] = {
-    {"frames", 'n', 0, G_OPTION_ARG_INT, &frames, "Frames to make (30)", "N"},
-    {"properties", 'p', 0, G_OPTION_ARG_STRING, &properties,
-        "Properties of fenwickfilter, e.g. \"preset=tiny weights=FILE\"", "TEXT"},
-    {NULL}
+    { "frames", 'n', 0, G_OPTION_ARG_INT, &frames, "Frames to make (30)", "N" },
+    { "properties", 'p', 0, G_OPTION_ARG_STRING, &properties,
+        "Properties of fenwickfilter, e.g. \"preset=tiny weights=FILE\"", "TEXT" },
+    { NULL },
   };
   GOptionContext *context = g_option_context_new (NULL);
   Filter filter = { NULL };
@@ -158,7 +160,8 @@ main (int argc, char **argv)
   gboolean ok;
 
   setlocale (LC_ALL, "");
-  g_option_context_set_summary (context, "Makes frames in memory, sends each one through "
+  g_option_context_set_summary (context,
+      "Makes frames in memory, sends each one through "
       "fenwickfilter and compares it with what comes back.");
   g_option_context_add_main_entries (context, entries, NULL);
   g_option_context_add_group (context, gst_init_get_option_group ());

@@ -27,36 +27,35 @@
 typedef struct
 {
   gchar *weights, *preset, *device, *precision;
-  gchar *filter;                /* launch line in place of fenwickfilter */
-  gint frames;                  /* stop after this many; 0: all */
-  gint width, height;           /* of the scene that stands in for a video */
-  const gchar *video;           /* path, URI or NULL */
+  gchar *filter;      /* launch line in place of fenwickfilter */
+  gint frames;        /* stop after this many; 0: all */
+  gint width, height; /* of the scene that stands in for a video */
+  const gchar *video; /* path, URI or NULL */
   const gchar *output;
 } Options;
 
 typedef struct
 {
   Options options;
-  gchar *partial;               /* where the file grows until it is whole */
+  gchar *partial; /* where the file grows until it is whole */
   GstElement *pipeline;
   GstElement *filter;
   GMainLoop *loop;
   Measure *measure;
-  gboolean attached;            /* a video stream has been found */
-  gint width, height;           /* of the file */
-  guint decoded;                /* frames */
+  gboolean attached;  /* a video stream has been found */
+  gint width, height; /* of the file */
+  guint decoded;      /* frames */
   GstClockTime next_pts, frame_duration;
-  gchar *failure;               /* the first one: later ones follow from it */
+  gchar *failure; /* the first one: later ones follow from it */
   gboolean interrupted;
-  gchar *device;                /* where the filter computed */
+  gchar *device; /* where the filter computed */
 } App;
 
-static void
-fail (App * app, const gchar * format, ...) G_GNUC_PRINTF (2, 3);
+static void fail (App *app, const gchar *format, ...) G_GNUC_PRINTF (2, 3);
 
 /* Main thread only. */
 static void
-fail (App * app, const gchar * format, ...)
+fail (App *app, const gchar *format, ...)
 {
   va_list args;
 
@@ -71,10 +70,10 @@ fail (App * app, const gchar * format, ...)
 /* ---- building the pipeline ---- */
 
 static GstElement *
-parse_bin (const gchar * description, const gchar * name, GError ** error)
+parse_bin (const gchar *description, const gchar *name, GError **error)
 {
-  GstElement *bin = gst_parse_bin_from_description_full (description, TRUE, NULL,
-      GST_PARSE_FLAG_FATAL_ERRORS, error);
+  GstElement *bin = gst_parse_bin_from_description_full (
+      description, TRUE, NULL, GST_PARSE_FLAG_FATAL_ERRORS, error);
 
   if (bin)
     gst_object_set_name (GST_OBJECT (bin), name);
@@ -83,14 +82,16 @@ parse_bin (const gchar * description, const gchar * name, GError ** error)
 
 /* The filter inside a bin with the pads "sink" and "src". */
 static GstElement *
-make_filter (const Options * options, GError ** error)
+make_filter (const Options *options, GError **error)
 {
-  GstElement *bin = parse_bin (options->filter ? options->filter : "fenwickfilter name=fenwick",
-      "filter", error);
+  GstElement *bin =
+      parse_bin (options->filter ? options->filter : "fenwickfilter name=fenwick", "filter", error);
   GstElement *fenwick = bin ? gst_bin_get_by_name (GST_BIN (bin), "fenwick") : NULL;
   const gchar *const settings[][2] = {
-    {"weights", options->weights}, {"preset", options->preset},
-    {"device", options->device}, {"precision", options->precision},
+    { "weights", options->weights },
+    { "preset", options->preset },
+    { "device", options->device },
+    { "precision", options->precision },
   };
 
   if (fenwick) {
@@ -107,37 +108,41 @@ make_filter (const Options * options, GError ** error)
  * would have no pixels. So frames of a few pixels are written as plain video.
  */
 static gboolean
-is_tiny (const App * app)
+is_tiny (const App *app)
 {
   return MIN (app->width, app->height) < 4;
 }
 
 /* From decoded video to what the filter takes. */
 static gchar *
-describe_input (const App * app, gboolean interlaced)
+describe_input (const App *app, gboolean interlaced)
 {
   const gchar *formats = is_tiny (app) ? PLAIN_FORMATS : FILTER_FORMATS;
 
   return g_strdup_printf ("queue max-size-buffers=4 max-size-bytes=0 max-size-time=0 ! %s"
-      "videoconvert dither=none ! video/x-raw,format=%s ! "
-      "queue max-size-buffers=4 max-size-bytes=0 max-size-time=0",
+                          "videoconvert dither=none ! video/x-raw,format=%s ! "
+                          "queue max-size-buffers=4 max-size-bytes=0 max-size-time=0",
       interlaced ? "deinterlace ! " : "", formats);
 }
 
 /* From the filter to the file, whose frames have one size from the first to the last. */
 static gchar *
-describe_output (const App * app)
+describe_output (const App *app)
 {
   gboolean small = app->width <= 352 && app->height <= 288;
 
-  return g_strdup_printf ("queue max-size-buffers=4 max-size-bytes=0 max-size-time=0 ! "
+  return g_strdup_printf (
+      "queue max-size-buffers=4 max-size-bytes=0 max-size-time=0 ! "
       "videoconvert dither=none ! videoscale ! video/x-raw,width=%d,height=%d,format=%s ! %s ! "
-      "matroskamux ! filesink name=file", app->width, app->height, is_tiny (app) ? PLAIN_FORMATS : FILE_FORMATS,
-      is_tiny (app) ? "identity" : small ? "avenc_ffv1 slices=1" : "avenc_ffv1");
+      "matroskamux ! filesink name=file",
+      app->width, app->height, is_tiny (app) ? PLAIN_FORMATS : FILE_FORMATS,
+      is_tiny (app) ? "identity"
+          : small   ? "avenc_ffv1 slices=1"
+                    : "avenc_ffv1");
 }
 
 static gboolean
-add_and_link (App * app, GstPad * decoded, GstElement * part[3])
+add_and_link (App *app, GstPad *decoded, GstElement *part[3])
 {
   GstPad *sink = gst_element_get_static_pad (part[0], "sink");
   gboolean ok;
@@ -155,7 +160,7 @@ add_and_link (App * app, GstPad * decoded, GstElement * part[3])
 
 /* Matroska drops frames that have no timestamp: they get one frame after the other. */
 static void
-stamp (App * app, GstPadProbeInfo * info)
+stamp (App *app, GstPadProbeInfo *info)
 {
   GstBuffer *buffer = GST_PAD_PROBE_INFO_BUFFER (info);
 
@@ -169,7 +174,7 @@ stamp (App * app, GstPadProbeInfo * info)
 
 /* Every decoded frame. After --frames of them everything behind the pad gets the end at once. */
 static GstPadProbeReturn
-on_frame (GstPad * pad, GstPadProbeInfo * info, gpointer user_data)
+on_frame (GstPad *pad, GstPadProbeInfo *info, gpointer user_data)
 {
   App *app = user_data;
 
@@ -189,7 +194,7 @@ on_frame (GstPad * pad, GstPadProbeInfo * info, gpointer user_data)
 
 /* Builds everything behind the decoder. May run on the decoder's thread: failures go to the bus. */
 static void
-attach (App * app, GstPad * decoded, const GstVideoInfo * video)
+attach (App *app, GstPad *decoded, const GstVideoInfo *video)
 {
   GstElement *part[3] = { NULL, app->filter, NULL }, *file;
   GError *error = NULL;
@@ -218,12 +223,12 @@ attach (App * app, GstPad * decoded, const GstVideoInfo * video)
   g_object_set (file, "location", app->partial, NULL);
   gst_object_unref (file);
   if (!add_and_link (app, decoded, part))
-    GST_ELEMENT_ERROR (app->pipeline, CORE, PAD, ("cannot connect the decoder with the filter"),
-        (NULL));
+    GST_ELEMENT_ERROR (
+        app->pipeline, CORE, PAD, ("cannot connect the decoder with the filter"), (NULL));
 }
 
 static void
-on_decoded_pad (GstElement * source, GstPad * pad, gpointer user_data)
+on_decoded_pad (GstElement *source, GstPad *pad, gpointer user_data)
 {
   App *app = user_data;
   GstCaps *caps = gst_pad_get_current_caps (pad);
@@ -235,7 +240,7 @@ on_decoded_pad (GstElement * source, GstPad * pad, gpointer user_data)
 }
 
 static void
-on_no_more_pads (GstElement * source, gpointer user_data)
+on_no_more_pads (GstElement *source, gpointer user_data)
 {
   App *app = user_data;
 
@@ -245,7 +250,7 @@ on_no_more_pads (GstElement * source, gpointer user_data)
 
 /* Sound and subtitles are left as they are, and not connected. */
 static gboolean
-on_autoplug (GstElement * source, GstPad * pad, GstCaps * caps, gpointer user_data)
+on_autoplug (GstElement *source, GstPad *pad, GstCaps *caps, gpointer user_data)
 {
   const gchar *name = gst_structure_get_name (gst_caps_get_structure (caps, 0));
 
@@ -254,13 +259,13 @@ on_autoplug (GstElement * source, GstPad * pad, GstCaps * caps, gpointer user_da
 }
 
 static GstElement *
-make_source (const Options * options, GError ** error)
+make_source (const Options *options, GError **error)
 {
   GstElement *source;
   gchar *uri;
 
   uri = gst_uri_is_valid (options->video) ? g_strdup (options->video)
-      : gst_filename_to_uri (options->video, error);
+                                          : gst_filename_to_uri (options->video, error);
   if (!uri)
     return NULL;
   source = gst_element_factory_make ("uridecodebin", NULL);
@@ -275,13 +280,13 @@ make_source (const Options * options, GError ** error)
 
 /* A moving scene with noise, three seconds or --frames long. */
 static GstElement *
-make_scene (const Options * options, GError ** error)
+make_scene (const Options *options, GError **error)
 {
   gint frames = options->frames > 0 ? options->frames : 90;
-  gchar *caps = g_strdup_printf ("video/x-raw,width=%d,height=%d,framerate=30/1",
-      options->width, options->height);
-  gchar *description =
-      g_strdup_printf ("videotestsrc num-buffers=%d pattern=smpte100 horizontal-speed=2 ! "
+  gchar *caps = g_strdup_printf (
+      "video/x-raw,width=%d,height=%d,framerate=30/1", options->width, options->height);
+  gchar *description = g_strdup_printf (
+      "videotestsrc num-buffers=%d pattern=smpte100 horizontal-speed=2 ! "
       "%s ! scene.sink_0 videotestsrc num-buffers=%d pattern=ball motion=sweep ! %s ! "
       "scene.sink_1 videotestsrc num-buffers=%d pattern=snow ! %s ! scene.sink_2 "
       "compositor name=scene sink_1::alpha=0.5 sink_2::alpha=0.2 ! capsfilter caps=%s,format=I420",
@@ -294,7 +299,7 @@ make_scene (const Options * options, GError ** error)
 }
 
 static gboolean
-build (App * app)
+build (App *app)
 {
   const Options *options = &app->options;
   GError *error = NULL;
@@ -305,7 +310,8 @@ build (App * app)
   if (app->filter)
     gst_object_ref_sink (app->filter);
   source = !app->filter ? NULL
-      : options->video ? make_source (options, &error) : make_scene (options, &error);
+      : options->video  ? make_source (options, &error)
+                        : make_scene (options, &error);
   if (!source) {
     fail (app, "%s", error->message);
     g_clear_error (&error);
@@ -331,7 +337,7 @@ build (App * app)
 /* ---- running it ---- */
 
 static gboolean
-on_message (GstBus * bus, GstMessage * message, gpointer user_data)
+on_message (GstBus *bus, GstMessage *message, gpointer user_data)
 {
   App *app = user_data;
   GError *error = NULL;
@@ -391,7 +397,7 @@ show_progress (gpointer user_data)
 
 /* The property device-in-use of the first element inside the filter that has one. */
 static gchar *
-device_in_use (App * app)
+device_in_use (App *app)
 {
   GstIterator *all = gst_bin_iterate_recurse (GST_BIN (app->filter));
   GValue item = G_VALUE_INIT;
@@ -410,14 +416,13 @@ device_in_use (App * app)
 }
 
 static void
-run (App * app)
+run (App *app)
 {
   GstBus *bus = gst_element_get_bus (app->pipeline);
   guint watch = gst_bus_add_watch (bus, on_message, app);
   guint progress = g_timeout_add (isatty (STDERR_FILENO) ? 250 : 5000, show_progress, app);
-  guint signals[2] = {
-    g_unix_signal_add (SIGINT, on_interrupt, app), g_unix_signal_add (SIGTERM, on_interrupt, app)
-  };
+  guint signals[2] = { g_unix_signal_add (SIGINT, on_interrupt, app),
+    g_unix_signal_add (SIGTERM, on_interrupt, app) };
 
   app->loop = g_main_loop_new (NULL, FALSE);
   if (gst_element_set_state (app->pipeline, GST_STATE_PLAYING) == GST_STATE_CHANGE_FAILURE) {
@@ -447,17 +452,17 @@ run (App * app)
 /* ---- what came out ---- */
 
 static gchar *
-picture_path (const gchar * output)
+picture_path (const gchar *output)
 {
   const gchar *dot = strrchr (output, '.'), *slash = strrchr (output, '/');
   gsize stem = dot && (!slash || dot > slash + 1) && dot != output ? (gsize) (dot - output)
-      : strlen (output);
+                                                                   : strlen (output);
 
   return g_strdup_printf ("%.*s.png", (gint) stem, output);
 }
 
 static void
-report (App * app, const gchar * picture)
+report (App *app, const gchar *picture)
 {
   MeasureResult r;
 
@@ -482,7 +487,7 @@ report (App * app, const gchar * picture)
 
 /* Gives the finished file its name, and writes the picture. */
 static gboolean
-finish (App * app)
+finish (App *app)
 {
   GstSample *in, *out;
   GError *error = NULL;
@@ -513,7 +518,7 @@ finish (App * app)
 /* ---- the command ---- */
 
 static gboolean
-parse_size (const gchar * name, const gchar * value, gpointer data, GError ** error)
+parse_size (const gchar *name, const gchar *value, gpointer data, GError **error)
 {
   Options *options = data;
   gchar rest;
@@ -528,20 +533,20 @@ parse_size (const gchar * name, const gchar * value, gpointer data, GError ** er
 }
 
 static gboolean
-parse_options (Options * o, int *argc, char ***argv, GError ** error)
+parse_options (Options *o, int *argc, char ***argv, GError **error)
 {
   const GOptionEntry entries[] = {
-    {"weights", 'w', 0, G_OPTION_ARG_FILENAME, &o->weights, "Weights file", "FILE"},
-    {"preset", 'p', 0, G_OPTION_ARG_STRING, &o->preset,
-        "Network to use without weights: thin, full, tiny, seed, large", "NAME"},
-    {"device", 'd', 0, G_OPTION_ARG_STRING, &o->device, "auto, cpu, cuda or cuda:N", "NAME"},
-    {"precision", 0, 0, G_OPTION_ARG_STRING, &o->precision, "auto, float32, bfloat16", "NAME"},
-    {"frames", 'n', 0, G_OPTION_ARG_INT, &o->frames, "Stop after so many frames", "N"},
-    {"size", 's', 0, G_OPTION_ARG_CALLBACK, parse_size, "Size of the scene without a VIDEO",
-        "WIDTHxHEIGHT"},
-    {"filter", 'f', 0, G_OPTION_ARG_STRING, &o->filter,
-        "gst-launch line in place of fenwickfilter", "ELEMENTS"},
-    {NULL}
+    { "weights", 'w', 0, G_OPTION_ARG_FILENAME, &o->weights, "Weights file", "FILE" },
+    { "preset", 'p', 0, G_OPTION_ARG_STRING, &o->preset,
+        "Network to use without weights: thin, full, tiny, seed, large", "NAME" },
+    { "device", 'd', 0, G_OPTION_ARG_STRING, &o->device, "auto, cpu, cuda or cuda:N", "NAME" },
+    { "precision", 0, 0, G_OPTION_ARG_STRING, &o->precision, "auto, float32, bfloat16", "NAME" },
+    { "frames", 'n', 0, G_OPTION_ARG_INT, &o->frames, "Stop after so many frames", "N" },
+    { "size", 's', 0, G_OPTION_ARG_CALLBACK, parse_size, "Size of the scene without a VIDEO",
+        "WIDTHxHEIGHT" },
+    { "filter", 'f', 0, G_OPTION_ARG_STRING, &o->filter,
+        "gst-launch line in place of fenwickfilter", "ELEMENTS" },
+    { NULL },
   };
   GOptionContext *context = g_option_context_new ("[VIDEO] [OUTPUT]");
   GOptionGroup *group = g_option_group_new ("fenwick-run", "", "", o, NULL);
@@ -550,7 +555,8 @@ parse_options (Options * o, int *argc, char ***argv, GError ** error)
   g_option_group_add_entries (group, entries);
   g_option_context_set_main_group (context, group);
   g_option_context_add_group (context, gst_init_get_option_group ());
-  g_option_context_set_summary (context, "Sends VIDEO (or a noisy moving scene) through "
+  g_option_context_set_summary (context,
+      "Sends VIDEO (or a noisy moving scene) through "
       "fenwickfilter into OUTPUT (./fenwick-out.mkv),\nFFV1 in Matroska, and writes input and "
       "output side by side as a PNG beside it.");
   ok = g_option_context_parse (context, argc, argv, error);
@@ -560,7 +566,7 @@ parse_options (Options * o, int *argc, char ***argv, GError ** error)
 
 /* Says no before anything starts to what cannot work. */
 static gboolean
-check_files (App * app)
+check_files (App *app)
 {
   const gchar *video = app->options.video;
   gchar *a, *b;
@@ -583,7 +589,7 @@ check_files (App * app)
 int
 main (int argc, char **argv)
 {
-  App app = {.options = {.width = 320,.height = 240} };
+  App app = { .options = { .width = 320, .height = 240 } };
   GError *error = NULL;
   gboolean done = FALSE;
 

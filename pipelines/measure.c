@@ -10,27 +10,27 @@ typedef struct
 {
   GstBuffer *buffer;
   GstVideoInfo info;
-  gint64 time;                  /* monotonic, microseconds */
+  gint64 time; /* monotonic, microseconds */
 } Frame;
 
 struct _Measure
 {
   GMutex lock;
-  GstPad *pads[2];              /* in, out */
+  GstPad *pads[2]; /* in, out */
   gulong probes[2];
-  GstVideoInfo info[2];         /* current caps of the pads; format unknown before there are any */
-  GQueue waiting;               /* Frame: went in, has not come out */
+  GstVideoInfo info[2]; /* current caps of the pads; format unknown before there are any */
+  GQueue waiting;       /* Frame: went in, has not come out */
 
   guint64 frames;
   GstClockTime position;
   gint64 first_time, last_time, filter_time;
-  gboolean differing;           /* a frame changed its format or size */
+  gboolean differing; /* a frame changed its format or size */
   gdouble error, samples, peak, largest;
   GstSample *picture[2];
 };
 
 static void
-frame_free (Frame * frame)
+frame_free (Frame *frame)
 {
   gst_buffer_unref (frame->buffer);
   g_free (frame);
@@ -39,14 +39,14 @@ frame_free (Frame * frame)
 /* ---- comparing two pictures ---- */
 
 static inline gint
-read_sample (const guint8 * p, gboolean wide, guint shift)
+read_sample (const guint8 *p, gboolean wide, guint shift)
 {
   return (wide ? GST_READ_UINT16_LE (p) : *p) >> shift;
 }
 
 /* Adds one component's squared differences to error and samples. */
 static void
-compare_component (Measure * m, const GstVideoFrame * a, const GstVideoFrame * b, guint component)
+compare_component (Measure *m, const GstVideoFrame *a, const GstVideoFrame *b, guint component)
 {
   gint width = GST_VIDEO_FRAME_COMP_WIDTH (a, component);
   gint height = GST_VIDEO_FRAME_COMP_HEIGHT (a, component);
@@ -60,8 +60,8 @@ compare_component (Measure * m, const GstVideoFrame * a, const GstVideoFrame * b
     const guint8 *q = GST_VIDEO_FRAME_COMP_DATA (b, component);
     guint64 sum = 0;
 
-    p += (gssize) y *GST_VIDEO_FRAME_COMP_STRIDE (a, component);
-    q += (gssize) y *GST_VIDEO_FRAME_COMP_STRIDE (b, component);
+    p += (gssize) y * GST_VIDEO_FRAME_COMP_STRIDE (a, component);
+    q += (gssize) y * GST_VIDEO_FRAME_COMP_STRIDE (b, component);
     for (gint x = 0; x < width; x++) {
       gint d = read_sample (p + x * step, wide, shift) - read_sample (q + x * step, wide, shift);
       sum += (guint64) ((gint64) d * d);
@@ -69,12 +69,12 @@ compare_component (Measure * m, const GstVideoFrame * a, const GstVideoFrame * b
     }
     m->error += (gdouble) sum;
   }
-  m->samples += (gdouble) width *height;
+  m->samples += (gdouble) width * height;
   m->largest = MAX (m->largest, largest);
 }
 
 static void
-compare (Measure * m, const Frame * in, GstBuffer * buffer, const GstVideoInfo * info)
+compare (Measure *m, const Frame *in, GstBuffer *buffer, const GstVideoInfo *info)
 {
   GstVideoFrame a, b;
 
@@ -99,7 +99,7 @@ compare (Measure * m, const Frame * in, GstBuffer * buffer, const GstVideoInfo *
 /* ---- the two probes ---- */
 
 static void
-frame_in (Measure * m, GstBuffer * buffer)
+frame_in (Measure *m, GstBuffer *buffer)
 {
   Frame *frame = g_new0 (Frame, 1);
 
@@ -116,7 +116,7 @@ frame_in (Measure * m, GstBuffer * buffer)
 /* The frame that went in with the timestamp of the one that came out. Frames before it have been
  * dropped on the way. */
 static Frame *
-take_matching (Measure * m, GstClockTime pts)
+take_matching (Measure *m, GstClockTime pts)
 {
   Frame *frame;
 
@@ -129,7 +129,7 @@ take_matching (Measure * m, GstClockTime pts)
 }
 
 static void
-keep_picture (Measure * m, const Frame * in, GstBuffer * out, const GstVideoInfo * info)
+keep_picture (Measure *m, const Frame *in, GstBuffer *out, const GstVideoInfo *info)
 {
   GstCaps *caps[2] = { gst_video_info_to_caps (&in->info), gst_video_info_to_caps (info) };
 
@@ -141,7 +141,7 @@ keep_picture (Measure * m, const Frame * in, GstBuffer * out, const GstVideoInfo
 }
 
 static void
-frame_out (Measure * m, GstBuffer * buffer)
+frame_out (Measure *m, GstBuffer *buffer)
 {
   gint64 now = g_get_monotonic_time ();
   GstVideoInfo info;
@@ -166,7 +166,7 @@ frame_out (Measure * m, GstBuffer * buffer)
 }
 
 static GstPadProbeReturn
-on_data (GstPad * pad, GstPadProbeInfo * info, gpointer user_data)
+on_data (GstPad *pad, GstPadProbeInfo *info, gpointer user_data)
 {
   Measure *m = user_data;
   guint side = pad == m->pads[1];
@@ -188,7 +188,7 @@ on_data (GstPad * pad, GstPadProbeInfo * info, gpointer user_data)
 /* ---- public ---- */
 
 Measure *
-measure_new (GstElement * filter)
+measure_new (GstElement *filter)
 {
   static const gchar *const names[2] = { "sink", "src" };
   Measure *m = g_new0 (Measure, 1);
@@ -206,7 +206,7 @@ measure_new (GstElement * filter)
 }
 
 void
-measure_free (Measure * m)
+measure_free (Measure *m)
 {
   for (guint i = 0; i < 2; i++) {
     gst_pad_remove_probe (m->pads[i], m->probes[i]);
@@ -219,7 +219,7 @@ measure_free (Measure * m)
 }
 
 guint64
-measure_frames (Measure * m)
+measure_frames (Measure *m)
 {
   guint64 frames;
 
@@ -230,7 +230,7 @@ measure_frames (Measure * m)
 }
 
 GstClockTime
-measure_position (Measure * m)
+measure_position (Measure *m)
 {
   GstClockTime position;
 
@@ -241,7 +241,7 @@ measure_position (Measure * m)
 }
 
 void
-measure_result (Measure * m, MeasureResult * result)
+measure_result (Measure *m, MeasureResult *result)
 {
   result->frames = m->frames;
   result->seconds = (m->last_time - m->first_time) / 1e6;
@@ -253,7 +253,7 @@ measure_result (Measure * m, MeasureResult * result)
 }
 
 gboolean
-measure_pair (Measure * m, GstSample ** in, GstSample ** out)
+measure_pair (Measure *m, GstSample **in, GstSample **out)
 {
   if (!m->picture[0])
     return FALSE;

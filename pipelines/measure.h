@@ -12,27 +12,27 @@ typedef struct _Measure Measure;
 
 typedef struct
 {
-  guint64 frames;               /* that came out */
-  gdouble seconds;              /* from the first frame in to the last frame out */
-  gdouble filter_seconds;       /* sum over frames of the time between in and out */
-  GstVideoInfo info;            /* of the last frame that came out */
-  gboolean compared;            /* FALSE when format or size changed inside the filter */
-  gdouble psnr;                 /* dB over all samples but alpha; infinite when equal */
-  gdouble largest;              /* largest difference of one sample, in code values */
+  guint64 frames;         /* that came out */
+  gdouble seconds;        /* from the first frame in to the last frame out */
+  gdouble filter_seconds; /* sum over frames of the time between in and out */
+  GstVideoInfo info;      /* of the last frame that came out */
+  gboolean compared;      /* FALSE when format or size changed inside the filter */
+  gdouble psnr;           /* dB over all samples but alpha; infinite when equal */
+  gdouble largest;        /* largest difference of one sample, in code values */
 } MeasureResult;
 
 /* Watches the pads "sink" and "src" of filter. */
-Measure *measure_new (GstElement * filter);
-void measure_free (Measure * measure);
+Measure *measure_new (GstElement *filter);
+void measure_free (Measure *measure);
 
 /* From any thread, at any time. */
-guint64 measure_frames (Measure * measure);
-GstClockTime measure_position (Measure * measure);
+guint64 measure_frames (Measure *measure);
+GstClockTime measure_position (Measure *measure);
 
 /* After the pipeline has stopped. */
-void measure_result (Measure * measure, MeasureResult * result);
+void measure_result (Measure *measure, MeasureResult *result);
 /* One frame as it went in and as it came out; FALSE when there was none. Unref both. */
-gboolean measure_pair (Measure * measure, GstSample ** in, GstSample ** out);
+gboolean measure_pair (Measure *measure, GstSample **in, GstSample **out);
 
 G_END_DECLS
 

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "picture.h"
 
-#define GAP 4                   /* pixels between the two */
-#define LEAST 128               /* magnify until the longer side has as many pixels */
+#define GAP 4     /* pixels between the two */
+#define LEAST 128 /* magnify until the longer side has as many pixels */
 
 /* Draws a frame at (x, 0), every pixel as a block of scale x scale. */
 static gboolean
-paste (GstVideoFrame * picture, gint x, gint scale, GstSample * sample)
+paste (GstVideoFrame *picture, gint x, gint scale, GstSample *sample)
 {
   GstVideoInfo info;
   GstVideoFrame frame;
   GstVideoConverter *converter;
+  GstStructure *options;
 
   if (!gst_video_info_from_caps (&info, gst_sample_get_caps (sample)))
     return FALSE;
@@ -18,15 +19,17 @@ paste (GstVideoFrame * picture, gint x, gint scale, GstSample * sample)
   info.fps_d = picture->info.fps_d;
   if (!gst_video_frame_map (&frame, &info, gst_sample_get_buffer (sample), GST_MAP_READ))
     return FALSE;
-  converter = gst_video_converter_new (&info, &picture->info,
-      gst_structure_new ("options",
-          GST_VIDEO_CONVERTER_OPT_DEST_X, G_TYPE_INT, x,
-          GST_VIDEO_CONVERTER_OPT_DEST_Y, G_TYPE_INT, 0,
-          GST_VIDEO_CONVERTER_OPT_DEST_WIDTH, G_TYPE_INT, info.width * scale,
-          GST_VIDEO_CONVERTER_OPT_DEST_HEIGHT, G_TYPE_INT, info.height * scale,
-          GST_VIDEO_CONVERTER_OPT_FILL_BORDER, G_TYPE_BOOLEAN, FALSE,
-          GST_VIDEO_CONVERTER_OPT_RESAMPLER_METHOD, GST_TYPE_VIDEO_RESAMPLER_METHOD,
-          GST_VIDEO_RESAMPLER_METHOD_NEAREST, NULL));
+  options = gst_structure_new_empty ("options");
+  gst_structure_set (options, GST_VIDEO_CONVERTER_OPT_DEST_X, G_TYPE_INT, x, NULL);
+  gst_structure_set (options, GST_VIDEO_CONVERTER_OPT_DEST_Y, G_TYPE_INT, 0, NULL);
+  gst_structure_set (
+      options, GST_VIDEO_CONVERTER_OPT_DEST_WIDTH, G_TYPE_INT, info.width * scale, NULL);
+  gst_structure_set (
+      options, GST_VIDEO_CONVERTER_OPT_DEST_HEIGHT, G_TYPE_INT, info.height * scale, NULL);
+  gst_structure_set (options, GST_VIDEO_CONVERTER_OPT_FILL_BORDER, G_TYPE_BOOLEAN, FALSE, NULL);
+  gst_structure_set (options, GST_VIDEO_CONVERTER_OPT_RESAMPLER_METHOD,
+      GST_TYPE_VIDEO_RESAMPLER_METHOD, GST_VIDEO_RESAMPLER_METHOD_NEAREST, NULL);
+  converter = gst_video_converter_new (&info, &picture->info, options);
   if (converter) {
     gst_video_converter_frame (converter, &frame, picture);
     gst_video_converter_free (converter);
@@ -37,7 +40,7 @@ paste (GstVideoFrame * picture, gint x, gint scale, GstSample * sample)
 
 /* Both frames in one RGB sample, or NULL. */
 static GstSample *
-join (GstSample * left, GstSample * right)
+join (GstSample *left, GstSample *right)
 {
   GstVideoInfo a, b, both;
   GstVideoFrame picture;
@@ -50,8 +53,8 @@ join (GstSample * left, GstSample * right)
     return NULL;
   while (scale * MAX (a.width, a.height) < LEAST)
     scale++;
-  gst_video_info_set_format (&both, GST_VIDEO_FORMAT_RGB,
-      (a.width + b.width) * scale + GAP, MAX (a.height, b.height) * scale);
+  gst_video_info_set_format (&both, GST_VIDEO_FORMAT_RGB, (a.width + b.width) * scale + GAP,
+      MAX (a.height, b.height) * scale);
   /* The converter wants equal rates, and a picture has none. */
   both.fps_n = 0;
   both.fps_d = 1;
@@ -60,8 +63,8 @@ join (GstSample * left, GstSample * right)
     return NULL;
   gst_buffer_memset (buffer, 0, 0xff, both.size);
   if (gst_video_frame_map (&picture, &both, buffer, GST_MAP_READWRITE)) {
-    gboolean ok = paste (&picture, 0, scale, left)
-        && paste (&picture, a.width * scale + GAP, scale, right);
+    gboolean ok =
+        paste (&picture, 0, scale, left) && paste (&picture, a.width * scale + GAP, scale, right);
 
     gst_video_frame_unmap (&picture);
     if (ok) {
@@ -76,7 +79,7 @@ join (GstSample * left, GstSample * right)
 }
 
 gboolean
-picture_write (GstSample * left, GstSample * right, const gchar * path, GError ** error)
+picture_write (GstSample *left, GstSample *right, const gchar *path, GError **error)
 {
   GstSample *both = join (left, right), *png;
   GstCaps *caps;
@@ -84,8 +87,8 @@ picture_write (GstSample * left, GstSample * right, const gchar * path, GError *
   gboolean ok = FALSE;
 
   if (!both) {
-    g_set_error (error, GST_STREAM_ERROR, GST_STREAM_ERROR_FORMAT,
-        "cannot turn the frames into a picture");
+    g_set_error (
+        error, GST_STREAM_ERROR, GST_STREAM_ERROR_FORMAT, "cannot turn the frames into a picture");
     return FALSE;
   }
   caps = gst_caps_new_empty_simple ("image/png");

@@ -7,7 +7,7 @@
 G_BEGIN_DECLS
 
 /* Writes two raw video frames side by side as a PNG. Small ones are magnified. */
-gboolean picture_write (GstSample * left, GstSample * right, const gchar * path, GError ** error);
+gboolean picture_write (GstSample *left, GstSample *right, const gchar *path, GError **error);
 
 G_END_DECLS
 

@@ -19,7 +19,7 @@ typedef struct
 } Digest;
 
 static void
-add_component (Digest * digest, const GstVideoFrame * frame, guint c)
+add_component (Digest *digest, const GstVideoFrame *frame, guint c)
 {
   gint width = GST_VIDEO_FRAME_COMP_WIDTH (frame, c);
   gint height = GST_VIDEO_FRAME_COMP_HEIGHT (frame, c);
@@ -40,7 +40,7 @@ add_component (Digest * digest, const GstVideoFrame * frame, guint c)
 }
 
 static gboolean
-add_sample (Digest * digest, GstSample * sample)
+add_sample (Digest *digest, GstSample *sample)
 {
   GstBuffer *buffer = gst_sample_get_buffer (sample);
   GstVideoFrame frame;
@@ -60,7 +60,7 @@ add_sample (Digest * digest, GstSample * sample)
 /* The next frame, or NULL at the end or on an error: an element that fails does not always say so
  * to the sink. */
 static GstSample *
-next_sample (GstElement * pipeline, GstAppSink * sink)
+next_sample (GstElement *pipeline, GstAppSink *sink)
 {
   GstBus *bus = gst_element_get_bus (pipeline);
   GstSample *sample = NULL;
@@ -79,7 +79,7 @@ next_sample (GstElement * pipeline, GstAppSink * sink)
 }
 
 static gboolean
-read_all (GstElement * pipeline, Digest * digest)
+read_all (GstElement *pipeline, Digest *digest)
 {
   GstAppSink *sink = GST_APP_SINK (gst_bin_get_by_name (GST_BIN (pipeline), "sink"));
   GstSample *sample;
@@ -99,7 +99,7 @@ read_all (GstElement * pipeline, Digest * digest)
 int
 main (int argc, char **argv)
 {
-  Digest digest = {.frames = 0 };
+  Digest digest = { .frames = 0 };
   GstElement *pipeline, *source;
   gboolean ok;
 
@@ -109,7 +109,8 @@ main (int argc, char **argv)
     return 2;
   }
   pipeline = gst_parse_launch ("filesrc name=source ! decodebin ! video/x-raw ! "
-      "appsink name=sink sync=false max-buffers=4", NULL);
+                               "appsink name=sink sync=false max-buffers=4",
+      NULL);
   if (!pipeline)
     return 1;
   source = gst_bin_get_by_name (GST_BIN (pipeline), "source");
@@ -119,9 +120,10 @@ main (int argc, char **argv)
   ok = read_all (pipeline, &digest);
   if (ok)
     g_print ("frames=%" G_GUINT64_FORMAT " width=%d height=%d format=%s first=%" G_GUINT64_FORMAT
-        " last=%" G_GUINT64_FORMAT " sha256=%s\n", digest.frames, digest.info.width,
-        digest.info.height, gst_video_format_to_string (GST_VIDEO_INFO_FORMAT (&digest.info)),
-        digest.first, digest.last, g_checksum_get_string (digest.hash));
+             " last=%" G_GUINT64_FORMAT " sha256=%s\n",
+        digest.frames, digest.info.width, digest.info.height,
+        gst_video_format_to_string (GST_VIDEO_INFO_FORMAT (&digest.info)), digest.first,
+        digest.last, g_checksum_get_string (digest.hash));
   else
     g_printerr ("video-digest: %s: cannot be read as video\n", argv[1]);
   g_checksum_free (digest.hash);
