@@ -376,6 +376,15 @@ test_equal_frames (GPtrArray * a, GPtrArray * b)
     fail_unless (test_equal (a->pdata[i], b->pdata[i]), "frame %u differs", i);
 }
 
+void
+test_equal_pictures (const GstVideoInfo * info, GPtrArray * a, GPtrArray * b)
+{
+  fail_unless_equals_int (a->len, b->len);
+  for (guint i = 0; i < a->len; i++)
+    fail_unless_equals_int (test_difference (info, a->pdata[i], b->pdata[i],
+            -1), 0);
+}
+
 guint64
 test_stat (GstHarness * h, const gchar * factory, const gchar * field)
 {

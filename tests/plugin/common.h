@@ -66,6 +66,9 @@ GPtrArray *test_run_frames (GstHarness * h, const GstVideoInfo * info,
 void test_append_frames (GPtrArray * out, GstHarness * h,
     const GstVideoInfo * info, guint begin, guint n);
 void test_equal_frames (GPtrArray * a, GPtrArray * b);
+/* The same without the bytes between rows, which nobody defines. */
+void test_equal_pictures (const GstVideoInfo * info, GPtrArray * a,
+    GPtrArray * b);
 
 /* A figure of the stats of the element with this factory name. */
 guint64 test_stat (GstHarness * h, const gchar * factory, const gchar * field);
