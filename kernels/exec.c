@@ -113,6 +113,12 @@ uint64_t kn_exec_scratch_bytes(const struct kn_exec *exec) {
     return exec->scratch_bytes;
 }
 
+void kn_exec_profile(const struct kn_exec *exec, size_t i, struct kn_profile *profile) {
+    *profile = (struct kn_profile){0};
+    if (exec->dev->backend->profile != NULL)
+        exec->dev->backend->profile(exec, i, profile);
+}
+
 enum kn_status kn_exec_run(struct kn_exec *exec, struct kn_stream *stream,
                            const struct kn_bindings *bindings, struct kn_err *err) {
     if (exec == NULL || stream == NULL || bindings == NULL)

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "kn_size.h"
 #include "worker.h"
@@ -24,6 +25,7 @@ struct host_node {
     struct kn_node node;
     void *plan;
     bool prepared;
+    struct kn_profile profile; /* under the exec's lock */
 };
 
 struct host_exec {
@@ -223,6 +225,13 @@ static enum kn_status host_exec_open(struct kn_exec *exec, const struct kn_progr
     return status;
 }
 
+static uint64_t now(void) {
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
 struct run_job {
     struct kn_exec *exec;
     void *const *base;
@@ -238,15 +247,29 @@ static enum kn_status run_exec(void *user) {
     enum kn_status status = KN_OK;
 
     pthread_mutex_lock(&exec->lock);
+    uint64_t begin = now();
     for (size_t i = 0; status == KN_OK && i < exec->count; i++) {
-        const struct host_node *node = &exec->node[i];
+        struct host_node *node = &exec->node[i];
         call.plan = node->plan;
         status = host(dev)->table.kernel[node->node.op].run(&call, &node->node.args, job->err);
         if (status != KN_OK)
             kn_fail_in(job->err, status, node->node.label);
+        const uint64_t end = now();
+        node->profile.runs++;
+        node->profile.nanoseconds += end - begin;
+        begin = end;
     }
     pthread_mutex_unlock(&exec->lock);
     return status;
+}
+
+static void host_profile(const struct kn_exec *exec, size_t i, struct kn_profile *profile) {
+    struct host_exec *made = exec->priv;
+
+    pthread_mutex_lock(&made->lock);
+    if (i < made->count)
+        *profile = made->node[i].profile;
+    pthread_mutex_unlock(&made->lock);
 }
 
 static enum kn_status host_run(struct kn_exec *exec, struct kn_stream *stream,
@@ -266,7 +289,8 @@ static enum kn_status host_run(struct kn_exec *exec, struct kn_stream *stream,
         .open = open_device, .close = host_close, .alloc = host_alloc, .release = host_release, \
         .write = host_copy, .read = host_copy, .state_bytes = host_state_bytes,                 \
         .stream_open = host_stream_open, .stream_close = host_stream_close, .sync = host_sync,  \
-        .exec_open = host_exec_open, .exec_close = host_exec_close, .run = host_run             \
+        .exec_open = host_exec_open, .exec_close = host_exec_close, .run = host_run,            \
+        .profile = host_profile                                                                 \
     }
 
 const struct kn_backend kn_ref_backend = HOST_BACKEND("ref", ref_open);

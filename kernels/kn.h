@@ -578,6 +578,15 @@ void kn_exec_free(struct kn_exec *exec); /* NULL is fine */
 uint64_t kn_exec_scratch_bytes(const struct kn_exec *exec);
 
 /*
+ * What node i of a program cost so far, over all runs of an exec; zeros where a device does not say.
+ */
+struct kn_profile {
+    uint64_t runs;
+    uint64_t nanoseconds;
+};
+void kn_exec_profile(const struct kn_exec *exec, size_t i, struct kn_profile *profile);
+
+/*
  * Device addresses of the slots for one run; those that the program does not use may be NULL. The
  * entry of KN_SLOT_WEIGHTS is ignored.
  */

@@ -126,6 +126,8 @@ struct kn_backend {
     void (*exec_close)(struct kn_exec *exec);
     enum kn_status (*run)(struct kn_exec *exec, struct kn_stream *stream,
                           const struct kn_bindings *bindings, struct kn_err *err);
+    /* optional */
+    void (*profile)(const struct kn_exec *exec, size_t i, struct kn_profile *profile);
 };
 
 struct kn_dev {

@@ -231,6 +231,11 @@ char *fw_plan_describe(const struct fw_plan *plan);
  */
 gboolean fw_plan_predict(struct fw_model *model, const struct fw_plan_params *params,
                          guint64 *bytes, GError **error);
+/*
+ * What each operation cost over all runs of the plan so far, as text: mean milliseconds a run, and
+ * GFLOP/s of convolutions and linear layers. g_free().
+ */
+char *fw_plan_profile(const struct fw_plan *plan);
 /* The recorded program, for tests, benchmarks and counting. Borrowed. */
 const struct kn_program *fw_plan_program(const struct fw_plan *plan);
 int fw_plan_frames(const struct fw_plan *plan);

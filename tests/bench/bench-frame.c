@@ -25,7 +25,7 @@ static const GOptionEntry options[] = {
     {"precision", 0, 0, G_OPTION_ARG_STRING, &precision, "float32 (default) or bfloat16", "NAME"},
     {"size", 0, 0, G_OPTION_ARG_STRING, &size, "picture size (default 640x480)", "WxH"},
     {"frames", 0, 0, G_OPTION_ARG_INT, &frames, "frames to time (default 39)", "N"},
-    {"layers", 0, 0, G_OPTION_ARG_NONE, &layers, "print every layer", NULL},
+    {"layers", 0, 0, G_OPTION_ARG_NONE, &layers, "print every layer and operation", NULL},
     {0},
 };
 
@@ -83,6 +83,11 @@ static gboolean report(struct bench_frame *b, GError **error) {
         (double)stats.mesa.iterations / MAX(1.0, (double)stats.mesa.rows),
         stats.mesa.max_iterations, stats.mesa.capped);
     g_free(title);
+    if (layers) {
+        char *profile = fw_plan_profile(b->plan);
+        fputs(profile, stdout);
+        g_free(profile);
+    }
     return TRUE;
 }
 
