@@ -68,7 +68,7 @@ static void pairs(const struct head *s) {
 
 /* ---------------------------------------------------------------------------------- recurrence */
 
-/* Whether a level holds anything when token t is read: the bits of t, the last level all the rest. */
+/* Whether a level holds anything when token t is read: one bit of t each, the last all the rest. */
 static bool holds(uint64_t t, int level, int levels) {
     if (level == 0)
         return true;

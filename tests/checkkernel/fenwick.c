@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Fenwick attention. The truth is the reference's sum over all pairs of tokens; compared with it are
- * the reference's own recurrence, and clips, steps and any mixture of them on the tested device.
+ * Fenwick attention. The truth is the reference's sum over all pairs of tokens; compared with it
+ * are the reference's own recurrence, and clips, steps and any mixture of them on the tested device.
  */
 #include "sequence.h"
 
@@ -22,7 +22,7 @@ static void every_shape(struct ck *ck) {
         for (size_t d = 0; d < CK_COUNT(D); d++)
             for (size_t t = 0; t < CK_COUNT(T); t++) {
                 struct ck_shape shape = ck_shape_of(false, T[t], levels[l], D[d], round++);
-                /* the recurrence costs D times as much; every length meets every number of levels */
+                /* the recurrence costs D times as much; every length meets every level */
                 ck_case_clip(ck, &shape, D[d] <= 16);
             }
 }

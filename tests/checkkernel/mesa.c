@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Mesa layer. The truth is the reference, which factorises by Cholesky; the tested device is asked
- * for a relative residual of 1e-6 where it is compared with it. Besides: the definition once more by
- * sums and Gaussian elimination, and what the conjugate gradient promises of itself.
+ * for a relative residual of 1e-6 where it is compared with it. Besides: the definition once more
+ * by sums and Gaussian elimination, and what the conjugate gradient promises of itself.
  */
 #include "sequence.h"
 
@@ -57,7 +57,7 @@ static void pieces(struct ck *ck, bool step) {
     }
 }
 
-/* ---------------------------------------------------------------------- the definition once more */
+/* --------------------------------------------------------------------- the definition once more */
 
 static double sigmoid(double x) {
     return 1 / (1 + exp(-x));
@@ -238,7 +238,7 @@ static struct ck_sequence *transparent(struct ck *ck, const struct ck_shape *sha
     return s;
 }
 
-/* Largest |q - (H + Lambda) x| / |q|, x taken from the outputs, with what rounding may add to it. */
+/* Largest |q - (H + Lambda) x| / |q|, x taken from the outputs; slack: what rounding may add. */
 static double worst_residual(struct ck_sequence *s, const float *out, double *slack) {
     const int64_t D = s->shape.D;
     double *H = ck_alloc((size_t)(2 * D * D), sizeof *H), *G = H + D * D, worst = 0;
@@ -290,8 +290,9 @@ static double condition(struct ck_sequence *s) {
 }
 
 /*
- * Iterations after which the residual must be below the tolerance: the error in the norm of A falls
- * below 2 ((sqrt k - 1) / (sqrt k + 1))^n of what it was, the residual is at most sqrt k times that.
+ * Iterations after which the residual must be below the tolerance: the error in the norm of A
+ * falls below 2 ((sqrt k - 1) / (sqrt k + 1))^n of what it was, the residual is at most sqrt k
+ * times that.
  */
 static double iteration_bound(double k, double tolerance) {
     return ceil(log(tolerance / (2 * sqrt(k))) / log((sqrt(k) - 1) / (sqrt(k) + 1)));
