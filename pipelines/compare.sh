@@ -19,9 +19,9 @@ fenwick_source "$video"
 # Where the right half begins is for the video to say.
 width=320
 if [ -n "$video" ]; then
-  width=$(gst-launch-1.0 -v filesrc "location=$video" ! decodebin ! video/x-raw ! \
-    fakesink num-buffers=1 2>/dev/null |
-    sed -n 's/.*fakesink0.*caps = video.*width=(int)\([0-9]*\).*/\1/p' | head -n 1)
+  said=$(gst-launch-1.0 -v filesrc "location=$video" ! decodebin ! video/x-raw ! \
+    fakesink num-buffers=1 2>/dev/null) || true
+  width=$(sed -n '/fakesink0.*caps = video/{s/.*width=(int)\([0-9]*\).*/\1/p;q}' <<<"$said")
   [ -n "$width" ] || fenwick_die "cannot be read as video: $video"
 fi
 

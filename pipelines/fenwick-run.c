@@ -18,10 +18,10 @@
 #include "measure.h"
 #include "picture.h"
 
-/* What fenwickfilter takes, and what the file takes: the same samples, P010 only arranged anew. */
-#define FILTER_FORMATS "{ I420, Y444, GRAY8, BGRx, BGRA, P010_10LE }"
-#define FILE_FORMATS "{ I420, Y444, GRAY8, BGRx, BGRA, I420_10LE }"
-/* Of those, and of their packed forms, what Matroska takes without an encoder. */
+/* What both fenwickfilter and FFV1 take. */
+#define FORMATS                                                                                    \
+  "{ I420, Y42B, Y444, GRAY8, BGRx, BGRA, I420_10LE, I422_10LE, Y444_10LE, GRAY16_LE }"
+/* What Matroska takes without an encoder. */
 #define PLAIN_FORMATS "{ I420, GRAY8, RGB, BGR }"
 
 typedef struct
@@ -117,7 +117,7 @@ is_tiny (const App *app)
 static gchar *
 describe_input (const App *app, gboolean interlaced)
 {
-  const gchar *formats = is_tiny (app) ? PLAIN_FORMATS : FILTER_FORMATS;
+  const gchar *formats = is_tiny (app) ? PLAIN_FORMATS : FORMATS;
 
   return g_strdup_printf ("queue max-size-buffers=4 max-size-bytes=0 max-size-time=0 ! %s"
                           "videoconvert dither=none ! video/x-raw,format=%s ! "
@@ -135,7 +135,7 @@ describe_output (const App *app)
       "queue max-size-buffers=4 max-size-bytes=0 max-size-time=0 ! "
       "videoconvert dither=none ! videoscale ! video/x-raw,width=%d,height=%d,format=%s ! %s ! "
       "matroskamux ! filesink name=file",
-      app->width, app->height, is_tiny (app) ? PLAIN_FORMATS : FILE_FORMATS,
+      app->width, app->height, is_tiny (app) ? PLAIN_FORMATS : FORMATS,
       is_tiny (app) ? "identity"
           : small   ? "avenc_ffv1 slices=1"
                     : "avenc_ffv1");

@@ -5,7 +5,7 @@
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-for format in I420 Y444 GRAY8 BGRx BGRA I420_10LE; do
+for format in I420 Y42B Y444 GRAY8 BGRx BGRA I420_10LE GRAY16_LE; do
   for size in 161x91 33x17; do
     make_video in.mkv "${size%x*}" "${size#*x}" "$format" 3
     quickstart --filter identity in.mkv out.mkv
@@ -14,7 +14,7 @@ for format in I420 Y444 GRAY8 BGRx BGRA I420_10LE; do
   done
 done
 
-for format in Y444 GRAY8 BGRx; do
+for format in Y444 GRAY8 BGRx GRAY16_LE Y444_10LE; do
   make_video in.mkv 33 17 "$format" 4
   quickstart --preset tiny --precision float32 in.mkv out.mkv
   same "identity network on $format" "$(digest out.mkv)" "$(digest in.mkv)"
