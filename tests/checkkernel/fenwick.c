@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Fenwick attention. The truth is the reference's sum over all pairs of tokens; compared with it
- * are the reference's own recurrence, and clips, steps and any mixture of them on the tested device.
+ * are the reference's own recurrence, and clips, steps and any mixture of them on the tested
+ * device.
  */
 #include "sequence.h"
 

@@ -59,7 +59,7 @@ struct ck_play {
     float *out; /* (N, tokens played, H, D); made by ck_play() */
     int64_t played;
     struct kn_mesa_stats mesa; /* over all entries */
-    /* benchmarks: the tokens are used again and again, nothing is checked, all pieces but the first are timed */
+    /* benchmarks: tokens are used again and again, nothing is checked, the first piece warms up */
     bool bench;
     double best, median; /* seconds of a run */
 };
@@ -77,7 +77,7 @@ void ck_play_and_compare(struct ck_sequence *s, struct kn_dev *dev, const struct
 /* Where token t of sequence n begins in an output of count tokens. */
 int64_t ck_out_at(const struct ck_sequence *s, int64_t count, int64_t n, int64_t t);
 
-/* ------------------------------------------------------------- cases that Fenwick and Mesa share */
+/* ------------------------------------------------------------ cases that Fenwick and Mesa share */
 
 /* Starts a case with everything about the shape in its name. */
 bool ck_begin_shape(struct ck *ck, const struct ck_shape *shape, const char *what);
