@@ -33,15 +33,8 @@ static enum fw_error code_of(enum kn_status status) {
 }
 
 gboolean fw_fail_kn(GError **error, const char *what, const struct kn_err *err) {
-    GString *text = g_string_new(what);
-    g_string_append_printf(text, ": %s", err->msg[0] ? err->msg : kn_status_name(err->code));
-    if (err->wanted_bytes)
-        g_string_append_printf(text, " (%" G_GUINT64_FORMAT " bytes wanted)", err->wanted_bytes);
-    if (err->available_bytes)
-        g_string_append_printf(text, " (%" G_GUINT64_FORMAT " bytes free)", err->available_bytes);
-    fw_fail(error, code_of(err->code), "%s", text->str);
-    g_string_free(text, TRUE);
-    return FALSE;
+    return fw_fail(error, code_of(err->code), "%s: %s", what,
+                   err->msg[0] ? err->msg : kn_status_name(err->code));
 }
 
 const char *fw_quote(char out[FW_QUOTE_MAX], const char *text) {

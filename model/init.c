@@ -14,7 +14,7 @@
 
 #define LAMBDA_ONE 0.11064653495964616 /* softplus of it + 0.25 is 1 */
 #define GATE_BIAS 3.0                  /* sigmoid: forgets 5 % a frame */
-#define LATENT_SCALE 0.0625            /* of u8 latents: reaches -8 to 8 */
+#define LATENT_SCALE 0.03125           /* of u8 latents: reaches -4 to 4 */
 #define SMALLEST (1.0 / 1048576)       /* stands in for zero in random weights */
 
 /* value = mean + deviation * normal */
