@@ -97,7 +97,8 @@ parse_picture (const GstStructure * s, GstFenwickLatents * latents)
   const gboolean high = gst_structure_has_field (s, "height");
 
   if (!wide && !high) {
-    if (latents->dims.width > G_MAXINT / 2 || latents->dims.height > G_MAXINT / 2)
+    if (latents->dims.width > G_MAXINT / 2
+        || latents->dims.height > G_MAXINT / 2)
       return FALSE;
     latents->width = 2 * latents->dims.width;
     latents->height = 2 * latents->dims.height;
@@ -121,19 +122,24 @@ gst_fenwick_latents_from_caps (GstFenwickLatents * latents,
   memset (latents, 0, sizeof (*latents));
   gst_structure_get_int (s, "num_tensors", &tensors);
   if (g_strcmp0 (format, "static") != 0 || tensors != 1)
-    return gst_fenwick_refuse (reason, "Latents are one tensor of format=static, not %d of "
-        "format=%s", tensors, format ? format : "(none)");
+    return gst_fenwick_refuse (reason,
+        "Latents are one tensor of format=static, not %d of format=%s", tensors,
+        format ? format : "(none)");
   if (!parse_type (type, &latents->type))
-    return gst_fenwick_refuse (reason, "Latents are float32, float16 or uint8, not "
-        "types=%.40s", type ? type : "(none)");
+    return gst_fenwick_refuse (reason,
+        "Latents are float32, float16 or uint8, not types=%.40s",
+        type ? type : "(none)");
   if (!dims || !parse_dimensions (dims, &latents->dims))
-    return gst_fenwick_refuse (reason, "Latents have dimensions=channels:width:height:1, "
-        "not dimensions=%.80s", dims ? dims : "(none)");
+    return gst_fenwick_refuse (reason,
+        "Latents have dimensions=channels:width:height:1, not "
+        "dimensions=%.80s", dims ? dims : "(none)");
   if (!gst_fenwick_latents_size (&latents->dims, latents->type, &latents->size))
-    return gst_fenwick_refuse (reason, "Latents of dimensions=%.80s are too large", dims);
+    return gst_fenwick_refuse (reason,
+        "Latents of dimensions=%.80s are too large", dims);
   if (!parse_picture (s, latents))
-    return gst_fenwick_refuse (reason, "Caps of latents carry both width and height of the "
-        "picture, or neither");
+    return gst_fenwick_refuse (reason,
+        "Caps of latents carry both width and height of the picture, or "
+        "neither");
   latents->latent_id = gst_structure_get_string (s, "latent-id");
   return TRUE;
 }

@@ -54,9 +54,9 @@ static GstStaticPadTemplate src_template = GST_STATIC_PAD_TEMPLATE ("src",
     GST_PAD_SRC, GST_PAD_ALWAYS, GST_STATIC_CAPS (GST_FENWICK_VIDEO_CAPS));
 
 #define gst_fenwick_dec_parent_class parent_class
-G_DEFINE_TYPE (GstFenwickDec, gst_fenwick_dec, GST_TYPE_VIDEO_DECODER)
+G_DEFINE_TYPE (GstFenwickDec, gst_fenwick_dec, GST_TYPE_VIDEO_DECODER);
 GST_ELEMENT_REGISTER_DEFINE (fenwickdec, "fenwickdec", GST_RANK_NONE,
-    GST_TYPE_FENWICK_DEC)
+    GST_TYPE_FENWICK_DEC);
 
 /* ---------------------------------------------------------- negotiation */
 
@@ -244,8 +244,7 @@ gst_fenwick_dec_decide_allocation (GstVideoDecoder * decoder, GstQuery * query)
 }
 
 static gboolean
-gst_fenwick_dec_propose_allocation (GstVideoDecoder * decoder,
-    GstQuery * query)
+gst_fenwick_dec_propose_allocation (GstVideoDecoder * decoder, GstQuery * query)
 {
   return gst_fenwick_latents_propose (query);
 }
@@ -276,8 +275,9 @@ rename_caps (GstFenwickDec * self, GstEvent * event)
       G_TYPE_INT, latents.height, NULL);
   inner = gst_event_new_caps (caps);
   gst_event_set_seqnum (inner, gst_event_get_seqnum (event));
-  ret = GST_VIDEO_DECODER_CLASS (parent_class)->sink_event (
-      GST_VIDEO_DECODER (self), inner);
+  ret =
+      GST_VIDEO_DECODER_CLASS (parent_class)->sink_event (GST_VIDEO_DECODER
+      (self), inner);
   gst_caps_unref (caps);
   gst_event_unref (event);
   return ret;
@@ -472,7 +472,8 @@ gst_fenwick_dec_class_init (GstFenwickDecClass * klass)
   gst_element_class_set_static_metadata (element_class,
       "Fenwick video decoder", "Codec/Decoder/Video",
       "Decodes latents of a neural autoencoder to video", GST_FENWICK_AUTHOR);
-  element_class->change_state = GST_DEBUG_FUNCPTR (gst_fenwick_dec_change_state);
+  element_class->change_state =
+      GST_DEBUG_FUNCPTR (gst_fenwick_dec_change_state);
 
   decoder_class->stop = GST_DEBUG_FUNCPTR (gst_fenwick_dec_stop);
   decoder_class->getcaps = GST_DEBUG_FUNCPTR (gst_fenwick_dec_getcaps);

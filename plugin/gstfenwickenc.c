@@ -46,9 +46,9 @@ static GstStaticPadTemplate src_template = GST_STATIC_PAD_TEMPLATE ("src",
     GST_PAD_SRC, GST_PAD_ALWAYS, GST_STATIC_CAPS (GST_FENWICK_LATENTS_CAPS));
 
 #define gst_fenwick_enc_parent_class parent_class
-G_DEFINE_TYPE (GstFenwickEnc, gst_fenwick_enc, GST_TYPE_VIDEO_ENCODER)
+G_DEFINE_TYPE (GstFenwickEnc, gst_fenwick_enc, GST_TYPE_VIDEO_ENCODER);
 GST_ELEMENT_REGISTER_DEFINE (fenwickenc, "fenwickenc", GST_RANK_NONE,
-    GST_TYPE_FENWICK_ENC)
+    GST_TYPE_FENWICK_ENC);
 
 /* ---------------------------------------------------------- negotiation */
 
@@ -378,7 +378,8 @@ gst_fenwick_enc_class_init (GstFenwickEncClass * klass)
       "Fenwick video encoder", "Codec/Encoder/Video",
       "Encodes video to the latents of a neural autoencoder",
       GST_FENWICK_AUTHOR);
-  element_class->change_state = GST_DEBUG_FUNCPTR (gst_fenwick_enc_change_state);
+  element_class->change_state =
+      GST_DEBUG_FUNCPTR (gst_fenwick_enc_change_state);
 
   encoder_class->stop = GST_DEBUG_FUNCPTR (gst_fenwick_enc_stop);
   encoder_class->set_format = GST_DEBUG_FUNCPTR (gst_fenwick_enc_set_format);

@@ -47,9 +47,9 @@ static GstStaticPadTemplate src_template = GST_STATIC_PAD_TEMPLATE ("src",
     GST_PAD_SRC, GST_PAD_ALWAYS, GST_STATIC_CAPS (GST_FENWICK_VIDEO_CAPS));
 
 #define gst_fenwick_filter_parent_class parent_class
-G_DEFINE_TYPE (GstFenwickFilter, gst_fenwick_filter, GST_TYPE_BASE_TRANSFORM)
+G_DEFINE_TYPE (GstFenwickFilter, gst_fenwick_filter, GST_TYPE_BASE_TRANSFORM);
 GST_ELEMENT_REGISTER_DEFINE (fenwickfilter, "fenwickfilter", GST_RANK_NONE,
-    GST_TYPE_FENWICK_FILTER)
+    GST_TYPE_FENWICK_FILTER);
 
 static gboolean
 gst_fenwick_filter_set_caps (GstBaseTransform * trans, GstCaps * incaps,

@@ -43,9 +43,9 @@ static GstStaticPadTemplate src_template = GST_STATIC_PAD_TEMPLATE ("src",
     GST_PAD_SRC, GST_PAD_ALWAYS, GST_STATIC_CAPS (GST_FENWICK_LATENTS_CAPS));
 
 #define gst_fenwick_model_parent_class parent_class
-G_DEFINE_TYPE (GstFenwickModel, gst_fenwick_model, GST_TYPE_BASE_TRANSFORM)
+G_DEFINE_TYPE (GstFenwickModel, gst_fenwick_model, GST_TYPE_BASE_TRANSFORM);
 GST_ELEMENT_REGISTER_DEFINE (fenwickmodel, "fenwickmodel", GST_RANK_NONE,
-    GST_TYPE_FENWICK_MODEL)
+    GST_TYPE_FENWICK_MODEL);
 
 /* The same latents in any type; whether the weights know uint8 is checked when
  * it is chosen, so that the error can say so. */

@@ -213,8 +213,8 @@ gst_fenwick_common_set_property (GstFenwickCommon * common, guint id,
     set_locked (&common->settings, id, value);
   GST_OBJECT_UNLOCK (common->element);
   if (refused)
-    GST_WARNING_OBJECT (common->element, "%s can be set in NULL and READY only, "
-        "kept as it was", pspec->name);
+    GST_WARNING_OBJECT (common->element,
+        "%s can be set in NULL and READY only, kept as it was", pspec->name);
 }
 
 static void

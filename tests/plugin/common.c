@@ -107,14 +107,14 @@ static guint8 *
 sample (const GstVideoFrame * frame, guint c, gint x, gint y)
 {
   const gint depth = GST_VIDEO_FRAME_COMP_DEPTH (frame, c);
+  const gint plane = GST_VIDEO_FRAME_COMP_PLANE (frame, c);
   gint offset = GST_VIDEO_FRAME_COMP_POFFSET (frame, c);
 
   if (depth > 8 && offset % 2)
     offset *= 2;
-  return (guint8 *)
-      GST_VIDEO_FRAME_PLANE_DATA (frame, GST_VIDEO_FRAME_COMP_PLANE (frame, c))
-      + (gssize) y * GST_VIDEO_FRAME_COMP_STRIDE (frame, c)
-      + (gssize) x * GST_VIDEO_FRAME_COMP_PSTRIDE (frame, c) + offset;
+  offset += y * GST_VIDEO_FRAME_COMP_STRIDE (frame, c);
+  offset += x * GST_VIDEO_FRAME_COMP_PSTRIDE (frame, c);
+  return (guint8 *) GST_VIDEO_FRAME_PLANE_DATA (frame, plane) + offset;
 }
 
 static guint
@@ -426,7 +426,7 @@ note (GstMessage * message, GError ** first, guint * errors)
 
   gst_message_parse_error (message, &error, NULL);
   if (is_ours (GST_MESSAGE_SRC (message)))
-    ++*errors;
+    *errors += 1;
   if (*first)
     g_error_free (error);
   else

@@ -88,7 +88,8 @@ GST_END_TEST;
  * there, because latents have none. */
 GST_START_TEST (test_chain_format)
 {
-  gchar *line = g_strdup_printf (CHAIN ("") "! capsfilter caps=video/x-raw,format=%s",
+  gchar *line =
+      g_strdup_printf (CHAIN ("") "! capsfilter caps=video/x-raw,format=%s",
       formats[__i__]);
   GstHarness *h = test_harness (line, formats[__i__], 18, 14);
   GstVideoInfo info;
@@ -129,7 +130,8 @@ GST_START_TEST (test_size)
 
   for (guint i = 0; i < G_N_ELEMENTS (some); i++)
     through (FILTER, some[i], size[0], size[1], 1);
-  through (CHAIN ("") "! capsfilter caps=video/x-raw,format=RGB", "RGB", size[0], size[1], 2);
+  through (CHAIN ("") "! capsfilter caps=video/x-raw,format=RGB", "RGB",
+      size[0], size[1], 2);
 }
 
 GST_END_TEST;
@@ -240,8 +242,7 @@ GST_START_TEST (test_colorimetry)
   GstCaps *caps = test_caps ("Y444", 16, 8);
   GstVideoInfo info;
 
-  gst_caps_set_simple (caps, "colorimetry", G_TYPE_STRING, colors[__i__],
-      NULL);
+  gst_caps_set_simple (caps, "colorimetry", G_TYPE_STRING, colors[__i__], NULL);
   fail_unless (gst_video_info_from_caps (&info, caps));
   gst_harness_set_src_caps (h, caps);
   for (guint n = 0; n < 2; n++) {

@@ -84,7 +84,7 @@ GST_END_TEST;
 static void
 count_notify (GObject * object, GParamSpec * pspec, gpointer user_data)
 {
-  ++*(guint *) user_data;
+  *(guint *) user_data += 1;
 }
 
 GST_START_TEST (test_device_in_use)

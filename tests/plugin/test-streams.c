@@ -341,7 +341,8 @@ GST_END_TEST;
 GST_START_TEST (test_decoder_qos)
 {
   const gchar *w = test_weights ("thin", 1);
-  gchar *line = g_strdup_printf ("fenwickenc weights=%s ! fenwickdec weights=%s "
+  gchar *line =
+      g_strdup_printf ("fenwickenc weights=%s ! fenwickdec weights=%s "
       "! capsfilter caps=video/x-raw,format=RGB", w, w);
 
   late (line, "fenwickdec");
