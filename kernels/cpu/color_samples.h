@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Rows of samples as raw video has them, to and from planar arrays. The loops over the usual layouts
- * have constant steps, which is what the compiler needs to vectorise them.
+ * Rows of samples as raw video has them, to and from planar arrays. The loops over the usual
+ * layouts have constant steps, which is what the compiler needs to vectorise them.
  */
 #ifndef KN_COLOR_SAMPLES_H
 #define KN_COLOR_SAMPLES_H

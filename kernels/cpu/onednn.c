@@ -62,7 +62,7 @@ enum kn_status kn_dnnl_fail(struct kn_err *err, dnnl_status_t status, const char
         return kn_fail_nomem(err, 0, what);
     case dnnl_unimplemented:
     case dnnl_iterator_ends:
-        return kn_fail(err, KN_ERR_UNSUPPORTED, "oneDNN: %s: not implemented", what);
+        return kn_fail(err, KN_ERR_UNSUPPORTED, "oneDNN has nothing for this: %s", what);
     default:
         return kn_fail(err, KN_ERR_FAILED, "oneDNN: %s: status %d", what, (int)status);
     }
@@ -132,7 +132,7 @@ static uint64_t hash(uint64_t h, const void *data, size_t bytes) {
     return h;
 }
 
-/* Everything that a layout says, in 64 bits; 64 more of another start make collisions no concern. */
+/* Everything that a layout says, in 64 bits; with 64 more of another start none will collide. */
 static uint64_t layout_hash(const dnnl_memory_desc_t *m, uint64_t start) {
     size_t axes = (size_t)m->ndims * sizeof(dnnl_dim_t);
     uint64_t h = hash(start, &m->ndims, sizeof m->ndims);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Scalar functions without branches or calls, for loops under "#pragma omp simd": the compiler makes
- * vector code of them for whatever instruction set the file is built for. Relative error of exp,
+ * Scalar functions without branches or calls, for loops under "#pragma omp simd": the compiler
+ * makes vector code of them for whatever instruction set the file is built for. Relative error of exp,
  * sigmoid, silu, softplus and logsigmoid: below 3e-7 over all floats, except where the result (for
  * silu: the sigmoid) is subnormal. Infinities and NaN give what the mathematics gives.
  */
@@ -29,8 +29,8 @@ static inline float kn_abs(float x) {
 }
 
 /*
- * exp(x) = 2^n exp(r), n = rint(x / ln 2), |r| <= ln(2) / 2. The bounds only keep n in range: beyond
- * them the result is 0 or infinity anyway. 2^n is applied in two halves, for subnormal results.
+ * exp(x) = 2^n exp(r), n = rint(x / ln 2), |r| <= ln(2) / 2. The bounds only keep n in range:
+ * beyond them the result is 0 or infinity anyway. 2^n is applied in two halves, for subnormal results.
  */
 static inline float kn_exp(float x) {
     const float magic =
@@ -99,7 +99,7 @@ static inline uint16_t kn_float_bf16(float x) {
 
 static inline float kn_f16_float(uint16_t h) {
     uint32_t sign = (uint32_t)(h & 0x8000u) << 16, body = h & 0x7fffu;
-    /* subnormals: the integer times 2^-24; normals: a new bias; infinity and NaN: all exponent bits */
+    /* subnormals: the integer times 2^-24; normals: a new bias; infinity, NaN: all bits set */
     uint32_t small = kn_float_bits((float)(int32_t)body * 5.9604644775390625e-8f);
     uint32_t normal = (body << 13) + (112u << 23);
     uint32_t top = (body << 13) | 0x7f800000u;
