@@ -29,10 +29,15 @@
  *
  * ## Example launch lines
  * |[
- * gst-launch-1.0 filesrc location=clip.gdp ! gdpdepay ! fenwickdec weights=restore-thin.safetensors ! videoconvert ! autovideosink
+ * gst-launch-1.0 filesrc location=clip.gdp ! gdpdepay ! \
+ *     fenwickdec weights=restore-thin.safetensors ! videoconvert ! \
+ *     autovideosink
  * ]| Latents from a file that fenwickenc ! gdppay wrote.
  * |[
- * gst-launch-1.0 filesrc location=clip.f32 blocksize=9830400 ! "other/tensors,format=static,num_tensors=1,types=float32,dimensions=(string)32:320:240:1,framerate=30/1" ! fenwickdec preset=tiny ! videoconvert ! autovideosink
+ * gst-launch-1.0 filesrc location=clip.f32 blocksize=9830400 ! \
+ *     "other/tensors,format=static,num_tensors=1,types=float32,\
+ *     dimensions=(string)32:320:240:1,framerate=30/1" ! \
+ *     fenwickdec preset=tiny ! videoconvert ! autovideosink
  * ]| The same from a file of bare numbers, 640x480.
  */
 #include "gstfenwickdec.h"

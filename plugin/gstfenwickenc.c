@@ -26,10 +26,14 @@
  *
  * ## Example launch lines
  * |[
- * gst-launch-1.0 filesrc location=in.mp4 ! decodebin ! videoconvert ! fenwickenc weights=restore-thin.safetensors ! gdppay ! filesink location=clip.gdp
+ * gst-launch-1.0 filesrc location=in.mp4 ! decodebin ! videoconvert ! \
+ *     fenwickenc weights=restore-thin.safetensors ! gdppay ! \
+ *     filesink location=clip.gdp
  * ]| Latents to a file that keeps caps and times.
  * |[
- * gst-launch-1.0 videotestsrc num-buffers=1 ! video/x-raw,width=640,height=480 ! fenwickenc preset=tiny ! fakesink dump=true
+ * gst-launch-1.0 videotestsrc num-buffers=1 ! \
+ *     video/x-raw,width=640,height=480 ! fenwickenc preset=tiny ! \
+ *     fakesink dump=true
  * ]| Look at the latents of a picture.
  */
 #include "gstfenwickenc.h"

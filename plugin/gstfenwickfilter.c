@@ -26,10 +26,14 @@
  *
  * ## Example launch lines
  * |[
- * gst-launch-1.0 filesrc location=in.mp4 ! decodebin ! videoconvert ! fenwickfilter weights=restore-thin.safetensors ! videoconvert ! autovideosink
+ * gst-launch-1.0 filesrc location=in.mp4 ! decodebin ! videoconvert ! \
+ *     fenwickfilter weights=restore-thin.safetensors ! videoconvert ! \
+ *     autovideosink
  * ]| Watch a file, restored.
  * |[
- * gst-launch-1.0 videotestsrc is-live=true ! video/x-raw,width=640,height=480 ! fenwickfilter preset=tiny device=cpu ! videoconvert ! autovideosink
+ * gst-launch-1.0 videotestsrc is-live=true ! \
+ *     video/x-raw,width=640,height=480 ! \
+ *     fenwickfilter preset=tiny device=cpu ! videoconvert ! autovideosink
  * ]| A live source through the identity network.
  */
 #include "gstfenwickfilter.h"

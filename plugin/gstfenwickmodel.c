@@ -28,7 +28,9 @@
  *
  * ## Example launch lines
  * |[
- * gst-launch-1.0 videotestsrc num-buffers=100 ! fenwickenc preset=tiny ! fenwickmodel preset=tiny ! fenwickdec preset=tiny ! videoconvert ! autovideosink
+ * gst-launch-1.0 videotestsrc num-buffers=100 ! fenwickenc preset=tiny ! \
+ *     fenwickmodel preset=tiny ! fenwickdec preset=tiny ! videoconvert ! \
+ *     autovideosink
  * ]| The three elements in a row.
  */
 #include "gstfenwickmodel.h"
