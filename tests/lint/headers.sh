@@ -24,8 +24,8 @@ while IFS= read -r -d '' header; do
   } >"$temporary/alone.c"
   # shellcheck disable=SC2086 # CC may hold options
   $compiler -std=c11 -D_GNU_SOURCE -fsyntax-only -Wall -Wextra -Werror -Wno-unused-function \
-    -Wno-unused-parameter -Wno-missing-field-initializers -march=native -fopenmp -I kernels -I model \
-    -I plugin "${flags[@]}" "$temporary/alone.c" >"$temporary/log" 2>&1 || {
+    -Wno-unused-parameter -Wno-missing-field-initializers -march=native -fopenmp \
+    -I kernels -I model -I plugin "${flags[@]}" "$temporary/alone.c" >"$temporary/log" 2>&1 || {
     cat "$temporary/log"
     objects "does not compile alone" <<<"$header"
   }
