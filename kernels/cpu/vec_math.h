@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Scalar functions without branches or calls, for loops under "#pragma omp simd": the compiler
- * makes vector code of them for whatever instruction set the file is built for. Relative error of exp,
- * sigmoid, silu, softplus and logsigmoid: below 3e-7 over all floats, except where the result (for
- * silu: the sigmoid) is subnormal. Infinities and NaN give what the mathematics gives.
+ * makes vector code of them for whatever instruction set the file is built for. Relative error of
+ * exp, sigmoid, silu, softplus and logsigmoid: below 3e-7 over all floats, except where the result
+ * (for silu: the sigmoid) is subnormal. Infinities and NaN give what the mathematics gives.
  */
 #ifndef KN_VEC_MATH_H
 #define KN_VEC_MATH_H
@@ -30,7 +30,8 @@ static inline float kn_abs(float x) {
 
 /*
  * exp(x) = 2^n exp(r), n = rint(x / ln 2), |r| <= ln(2) / 2. The bounds only keep n in range:
- * beyond them the result is 0 or infinity anyway. 2^n is applied in two halves, for subnormal results.
+ * beyond them the result is 0 or infinity anyway. 2^n is applied in two halves, for subnormal
+ * results.
  */
 static inline float kn_exp(float x) {
     const float magic =
