@@ -118,6 +118,40 @@ GST_START_TEST (test_chain_format)
 
 GST_END_TEST;
 
+/* The byte beside the colours: the filter hands it on, the decoder writes 255. */
+GST_START_TEST (test_filler)
+{
+  static const gchar *const some[] = { "RGBx", "BGRx", "xRGB", "xBGR" };
+  static const guint at[] = { 3, 3, 0, 0 };
+
+  for (guint i = 0; i < G_N_ELEMENTS (some); i++) {
+    gchar *line = g_strdup_printf (CHAIN ("") "! capsfilter "
+        "caps=video/x-raw,format=%s", some[i]);
+    GstHarness *filter = test_harness (FILTER, some[i], 9, 5);
+    GstHarness *chain = test_harness (line, some[i], 9, 5);
+    GstVideoInfo info;
+    GstBuffer *in, *out;
+    guint8 byte;
+
+    test_info (&info, some[i], 9, 5);
+    in = test_picture (&info, i);
+    gst_harness_push (filter, gst_buffer_ref (in));
+    out = gst_harness_pull (filter);
+    fail_unless (test_equal (in, out), "%s", some[i]);
+    gst_buffer_unref (out);
+    gst_harness_push (chain, in);
+    out = gst_harness_pull (chain);
+    fail_unless_equals_int (gst_buffer_extract (out, at[i], &byte, 1), 1);
+    fail_unless_equals_int (byte, 255);
+    gst_buffer_unref (out);
+    gst_harness_teardown (filter);
+    gst_harness_teardown (chain);
+    g_free (line);
+  }
+}
+
+GST_END_TEST;
+
 static const gint sizes[][2] = {
   {1, 1}, {1, 2}, {2, 1}, {3, 3}, {1, 33}, {33, 1}, {7, 5}, {8, 8}, {9, 8},
   {15, 16}, {16, 15}, {17, 33}, {33, 17}
@@ -328,6 +362,7 @@ formats_suite (void)
   tcase_add_test (tc, test_list);
   tcase_add_loop_test (tc, test_filter_format, 0, G_N_ELEMENTS (formats));
   tcase_add_loop_test (tc, test_chain_format, 0, G_N_ELEMENTS (formats));
+  tcase_add_test (tc, test_filler);
   tcase_add_loop_test (tc, test_size, 0, G_N_ELEMENTS (sizes));
   tcase_add_loop_test (tc, test_padded_input, 0, 2);
   tcase_add_loop_test (tc, test_padded_output, 0, 2);
