@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Compares the network with the oracle in the shared folder: the same weights file, the same frames.
+"""Compares the network with the oracle in the shared folder: same weights file, same frames.
 
     oracle.py SHARED RANDOM_WEIGHTS RUN_NETWORK [DEVICE...]
 
@@ -33,33 +33,39 @@ def scene():
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
     frames = []
     for t in range(FRAMES):
-        f = np.stack([(x * 3 + t * 5) % 256, (y * 4 + t * 9) % 256, (x + y) * 2 % 256], -1).astype(float)
+        ramps = (x * 3 + t * 5) % 256, (y * 4 + t * 9) % 256, (x + y) * 2 % 256
+        f = np.stack(ramps, -1).astype(float)
         f[8 + t : 20 + t, 10 + 2 * t : 30 + 2 * t] = (220, 40, 90)
         frames.append(np.clip(f + rng.normal(0, 12, f.shape), 0, 255).astype(np.uint8))
     return np.stack(frames)
 
 
+def compare(want, got, what):
+    """Prints and judges; a comparison of clamped values only would say nothing."""
+    inside = float(((want > 0) & (want < 1)).mean())
+    worst = float(np.abs(got - want).max()) if got.shape == want.shape else float("nan")
+    ok = worst <= TOLERANCE and inside > 0.5
+    print(f"{what}: max difference {worst:.2e}, {100 * inside:.0f} % not clamped "
+          f"{'ok' if ok else 'FAILED'}", flush=True)
+    return ok
+
+
 def main():
     bad = 0
     with tempfile.TemporaryDirectory() as folder:
-        path = lambda name: os.path.join(folder, name)
-        scene().tofile(path("in.rgb"))
+        weights, frames, want, got = (
+            os.path.join(folder, name) for name in ("w.safetensors", "in.rgb", "want", "got"))
         size = [str(WIDTH), str(HEIGHT)]
+        scene().tofile(frames)
         for preset in ("thin", "tiny", "full", "seed"):
-            subprocess.run([random_weights, preset, "7", path("w.safetensors")], check=True)
-            subprocess.run([sys.executable, oracle, path("w.safetensors"), path("in.rgb"), path("want.f32"), *size], check=True)
-            want = np.fromfile(path("want.f32"), np.float32)
-            inside = float(((want > 0) & (want < 1)).mean())
+            subprocess.run([random_weights, preset, "7", weights], check=True)
+            subprocess.run([sys.executable, oracle, weights, frames, want, *size], check=True)
             for device in devices:
-                for frames in ("1", "4"):
-                    subprocess.run([run_network, path("w.safetensors"), path("in.rgb"), path("got.f32"), *size, device, frames], check=True)
-                    got = np.fromfile(path("got.f32"), np.float32)
-                    same = got.shape == want.shape
-                    worst = float(np.abs(got - want).max()) if same else float("nan")
-                    ok = same and worst <= TOLERANCE and inside > 0.5
-                    bad += not ok
-                    print(f"{preset:5} {device:4} {frames} frames a run: max difference {worst:.2e}, "
-                          f"{100 * inside:.0f} % not clamped {'ok' if ok else 'FAILED'}", flush=True)
+                for run in ("1", "4"):
+                    command = [run_network, weights, frames, got, *size, device, run]
+                    subprocess.run(command, check=True)
+                    bad += not compare(np.fromfile(want, np.float32), np.fromfile(got, np.float32),
+                                       f"{preset:5} {device:4} {run} frames a run")
     return 1 if bad else 0
 
 

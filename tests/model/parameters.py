@@ -32,7 +32,8 @@ with tempfile.TemporaryDirectory() as folder:
         config = json.loads(header.pop("__metadata__")["config"])
         have = {name: tuple(entry["shape"]) for name, entry in header.items()}
         want = oracle.parameters(config)
-        wrong = [name for name in sorted(set(want) | set(have) - OPTIONAL) if have.get(name) != want.get(name)]
+        names = sorted(set(want) | set(have) - OPTIONAL)
+        wrong = [name for name in names if have.get(name) != want.get(name)]
         for name in wrong:
             print(f"{preset}: {name} is {have.get(name)}, not {want.get(name)}")
         print(f"{preset}: {len(want)} tensors, {len(wrong)} wrong")

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The forms of the network agree: clip, frame by frame, one continued by the other, parts and whole,
- * the reference and the processor. All with random weights, in which every path matters.
+ * The forms of the network agree: clip, frame by frame, one continued by the other, parts and
+ * whole, the reference and the processor. All with random weights, in which every path matters.
  */
 #include <math.h>
 #include <stdio.h>

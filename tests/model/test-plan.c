@@ -6,7 +6,7 @@
 
 #include "common.h"
 
-/* ---------------------------------------------------------- what is allocated (linked by --wrap) */
+/* ------------------------------------------------------- what is allocated (linked by --wrap) */
 
 static guint64 device_bytes, allocations;
 
@@ -283,7 +283,7 @@ START_TEST(running_allocates_nothing) {
 }
 END_TEST
 
-/* ------------------------------------------------------------------------- what programs consist of */
+/* -------------------------------------------------------------------- what programs consist of */
 
 static const struct kn_node *node_of(const struct fw_plan *plan, const char *label) {
     const struct kn_program *program = fw_plan_program(plan);

@@ -218,6 +218,30 @@ START_TEST(seed_has_the_parameters_it_started_from) {
 }
 END_TEST
 
+/* Layout of the arena, up to the largest table there can be. */
+START_TEST(the_arena_has_no_overlaps) {
+    struct fw_config configs[] = {
+        test_config(),
+        {64, 64, 512, 512, 16, 20, {512, "MMMMMMMMMMMMMMMM"}, {512, "S2S2S2S2S2S2S2S2"}}};
+    for (gsize c = 0; c < G_N_ELEMENTS(configs); c++) {
+        struct fw_params params;
+        guint64 at = 0;
+        fw_params_init(&params, &configs[c]);
+        for (gint i = 0; i < params.count; i++) {
+            const struct fw_param *param = &params.item[i];
+            gboolean fused = strstr(param->name, ".gate.") || strstr(param->name, ".level.") ||
+                             strstr(param->name, ".beta.") || strstr(param->name, ".z.");
+            each(fused ? param->offset == at : param->offset == (at + 255) / 256 * 256, "%s",
+                 param->name);
+            each(fw_params_find(&params, param->name) == param, "%s twice", param->name);
+            at = param->offset + (guint64)param->count * sizeof(float);
+        }
+        ck_assert_uint_eq(params.bytes, (at + 255) / 256 * 256);
+        fw_params_clear(&params);
+    }
+}
+END_TEST
+
 /* ----------------------------------------------------------------------------------- latent id */
 
 static char *id_of(const struct fw_config *config, guint64 seed) {
@@ -357,6 +381,7 @@ int main(void) {
     tcase_add_test(tests, random_values_are_normal);
     tcase_add_test(tests, get_knows_names_and_counts);
     tcase_add_test(tests, seed_has_the_parameters_it_started_from);
+    tcase_add_test(tests, the_arena_has_no_overlaps);
     tcase_add_test(tests, latent_id_is_of_the_autoencoder);
     tcase_add_test(tests, failures_of_writing);
     tcase_add_test(tests, a_full_disk_leaves_the_old_file);
