@@ -205,16 +205,14 @@ static bool span_in_pitch(const struct kn_tensor *t, uint64_t pitch, uint64_t *b
     return kn_tensor_extent(&inner, bytes);
 }
 
-/* Within the pitch both lie in one piece and in different places. */
+/* Within the pitch, from a's first byte on: a ends before b begins, and b before a comes again. */
 static bool apart_in_pitch(const struct kn_tensor *a, const struct kn_tensor *b, uint64_t pitch) {
-    const uint64_t at_a = a->offset_bytes % pitch, at_b = b->offset_bytes % pitch;
+    const uint64_t gap = (b->offset_bytes % pitch + pitch - a->offset_bytes % pitch) % pitch;
     uint64_t bytes_a, bytes_b;
 
     if (!span_in_pitch(a, pitch, &bytes_a) || !span_in_pitch(b, pitch, &bytes_b))
         return false;
-    if (bytes_a > pitch - at_a || bytes_b > pitch - at_b)
-        return false;
-    return at_a + bytes_a <= at_b || at_b + bytes_b <= at_a;
+    return bytes_a <= gap && bytes_b <= pitch - gap;
 }
 
 /* Views of different columns of one matrix interleave without sharing an element. */

@@ -123,6 +123,9 @@ START_TEST(columns_of_one_matrix) {
     a.linear.residual.rank = 0;
     a.linear.out.offset_bytes = 4 * 12;
     accept(KN_OP_LINEAR, &a);
+    a.linear.x.offset_bytes += 4 * 24; /* a matrix that starts within a pitch */
+    a.linear.out.offset_bytes += 4 * 24;
+    accept(KN_OP_LINEAR, &a);
     a = good_args(KN_OP_CONVERT);
     a.convert.x.stride[2] = 1 << 10; /* any view that does not go backwards */
     a.convert.x.stride[1] = 0;
