@@ -29,43 +29,57 @@ struct unit {
 
 /* ------------------------------------------------------------------------------- closed buckets */
 
-/* out[r] += a[r] M for n rows and nv vectors of columns; a and out have KN_MAX_HEAD_DIM columns. */
+/*
+ * out[r] += a[r] M for n rows and nv vectors of columns; a and out have KN_MAX_HEAD_DIM columns.
+ * ahead: floats to what will be read after M, asked for now.
+ */
 KN_INLINE void read_panel(int n, int nv, float *out, const float *a, const float *m, int dim,
                           int pitch, size_t ahead) {
-    kn_vec acc[ROWS][8];
-#pragma GCC unroll 8
+    kn_vec acc[ROWS][4];
     for (int r = 0; r < n; r++)
-#pragma GCC unroll 8
         for (int v = 0; v < nv; v++)
             acc[r][v] = kn_load(out + r * KN_MAX_HEAD_DIM + v * KN_W);
     for (int i = 0; i < dim; i++, m += pitch)
-#pragma GCC unroll 8
         for (int v = 0; v < nv; v++) {
-            if (ahead && v * KN_W % 16 == 0)
-                __builtin_prefetch(m + ahead + v * KN_W);
+            if (n == 1 && v * KN_W % 16 == 0)
+                __builtin_prefetch(m + ahead + v * KN_W, 0, 2);
             kn_vec row = kn_load(m + v * KN_W);
-#pragma GCC unroll 8
             for (int r = 0; r < n; r++)
                 acc[r][v] += row * a[r * KN_MAX_HEAD_DIM + i];
         }
-#pragma GCC unroll 8
     for (int r = 0; r < n; r++)
-#pragma GCC unroll 8
         for (int v = 0; v < nv; v++)
             kn_store(out + r * KN_MAX_HEAD_DIM + v * KN_W, acc[r][v]);
 }
 
-KN_INLINE void read_matrix(int n, float *out, const float *a, const float *m, int dim, int pitch,
-                           size_t ahead) {
+/* One function for each shape: inlined everywhere they would take compilers minutes. */
+#define READ(name, n, nv)                                                                  \
+    static __attribute__((noinline)) void name(float *out, const float *a, const float *m, \
+                                               int dim, int pitch, size_t ahead) {         \
+        read_panel(n, nv, out, a, m, dim, pitch, ahead);                                   \
+    }
+READ(read_1x1, 1, 1)
+READ(read_1x2, 1, 2)
+READ(read_1x4, 1, 4)
+READ(read_4x1, ROWS, 1)
+READ(read_4x2, ROWS, 2)
+
+static void read_one(float *out, const float *a, const float *m, int dim, int pitch, size_t ahead) {
     int c = 0;
-    for (; n == 1 && KN_W < 16 && c + 8 * KN_W <= pitch; c += 8 * KN_W)
-        read_panel(n, 8, out + c, a, m + c, dim, pitch, ahead);
-    for (; (n == 1 || KN_W == 16) && c + 4 * KN_W <= pitch; c += 4 * KN_W)
-        read_panel(n, 4, out + c, a, m + c, dim, pitch, ahead);
+    for (; c + 4 * KN_W <= pitch; c += 4 * KN_W)
+        read_1x4(out + c, a, m + c, dim, pitch, ahead);
     for (; c + 2 * KN_W <= pitch; c += 2 * KN_W)
-        read_panel(n, 2, out + c, a, m + c, dim, pitch, ahead);
+        read_1x2(out + c, a, m + c, dim, pitch, ahead);
     for (; c + KN_W <= pitch; c += KN_W)
-        read_panel(n, 1, out + c, a, m + c, dim, pitch, ahead);
+        read_1x1(out + c, a, m + c, dim, pitch, ahead);
+}
+
+static void read_rows(float *out, const float *a, const float *m, int dim, int pitch) {
+    int c = 0;
+    for (; c + 2 * KN_W <= pitch; c += 2 * KN_W)
+        read_4x2(out + c, a, m + c, dim, pitch, 0);
+    for (; c + KN_W <= pitch; c += KN_W)
+        read_4x1(out + c, a, m + c, dim, pitch, 0);
 }
 
 /* out[r] += factor[j ROWS + r] q[r] M_j over the matrices that hold something. */
@@ -80,11 +94,10 @@ KN_INLINE void read_closed(const struct unit *u, const struct fenwick_live *live
                 kn_store(a + r * KN_MAX_HEAD_DIM + i,
                          kn_load(q + r * KN_MAX_HEAD_DIM + i) * factor[j * ROWS + r]);
         if (n == ROWS)
-            read_matrix(ROWS, out, a, m, dim, pitch, 0);
+            read_rows(out, a, m, dim, pitch);
         else
             for (int r = 0; r < n; r++)
-                read_matrix(1, out + r * KN_MAX_HEAD_DIM, a + r * KN_MAX_HEAD_DIM, m, dim, pitch,
-                            ahead);
+                read_one(out + r * KN_MAX_HEAD_DIM, a + r * KN_MAX_HEAD_DIM, m, dim, pitch, ahead);
     }
 }
 
@@ -92,10 +105,13 @@ KN_INLINE void read_closed(const struct unit *u, const struct fenwick_live *live
 
 /* lambda of every level from its logits; returns the token's log decay. */
 KN_INLINE float scales(const float *level, int levels, float gate, float *lambda) {
-    float x[32] = {0};
-    memcpy(x, level, (size_t)levels * sizeof *x);
-    x[levels] = -gate;
-    for (int c = 0; c <= levels; c += 16)
+    float x[32];
+    const int padded = levels < 16 ? 16 : 32;
+    for (int i = levels; i < padded; i++)
+        x[i] = -gate;
+    for (int i = 0; i < levels; i++)
+        x[i] = level[i];
+    for (int c = 0; c < padded; c += 16)
 #pragma omp simd
         for (int i = 0; i < 16; i++)
             lambda[c + i] = kn_softplus(x[c + i]);
@@ -103,25 +119,23 @@ KN_INLINE float scales(const float *level, int levels, float gate, float *lambda
 }
 
 /*
- * Moves the record on by one token with log decay g at position p. e[j] becomes the decay since
- * token j of the block, e[raw + j] since the last token of the j-th live bucket.
+ * Moves the record on by one token with log decay g at position p. open[j] becomes the decay since
+ * token j of the block, closed[j] that since the last token of matrix j; both hold nothing of use
+ * where there is no such token or matrix.
  */
-KN_INLINE void decays(float *record, const struct fenwick_live *live, float g, int p, int raw,
-                      float *e) {
-    float x[KN_RAW_MAX + 32] = {0}, *total = record_total(record, raw);
-    const float *span = record_span(record, raw);
-    for (int j = 0; j < raw; j++)
-        record[j] = p ? record[j] + g : 0.0f;
-    record[p] = 0.0f;
-    *total = p ? *total + g : g;
-    memcpy(x, record, (size_t)raw * sizeof *x);
-    float gap = *total;
-    for (int j = 0; j < live->count; gap += span[live->slot[j++]])
-        x[raw + j] = gap;
-    for (int c = 0; c < raw + live->count; c += 16)
+KN_INLINE void decays(float *record, float g, int p, int raw, float *open, float *closed) {
+    float *total = record_total(record, raw);
+    const float *age = record_age(record, raw), sum = p ? *total + g : g;
 #pragma omp simd
-        for (int i = 0; i < 16; i++)
-            e[c + i] = kn_exp(x[c + i]);
+    for (int j = 0; j < raw; j++) {
+        float x = j < p ? record[j] + g : 0.0f;
+        record[j] = x;
+        open[j] = kn_exp(x);
+    }
+#pragma omp simd
+    for (int j = 0; j < KN_SLOTS; j++)
+        closed[j] = kn_exp(age[j] + sum);
+    *total = sum;
 }
 
 /* out = sum_{j <= p} weight[j] (q . k_j) v_j over the open block */
@@ -132,7 +146,7 @@ KN_INLINE void read_open(float *out, const float *q, const float *block, const f
         acc[v] = (kn_vec){0};
     for (int j = 0; j <= p; j++, block += 2 * pitch) {
         for (int i = 0; ahead && i < 2 * pitch; i += 16)
-            __builtin_prefetch(block + ahead + i);
+            __builtin_prefetch(block + ahead + i, 0, 2);
         float c = weight[j] * kn_dot(q, block, pitch);
         for (int v = 0; v < pitch / KN_W; v++)
             acc[v] += kn_load(block + pitch + v * KN_W) * c;
@@ -148,7 +162,7 @@ KN_INLINE void token(const struct unit *u, const struct fenwick_live *live, int6
     const struct job *job = u->job;
     const int raw = 1 << fenwick_raw_bits(dim), levels = job->layout.levels;
     const int64_t n = u->sequence, h = u->head, group = h / job->heads_per_group;
-    float lambda[32], e[KN_RAW_MAX + 32], weight[KN_RAW_MAX];
+    float lambda[32], open[KN_RAW_MAX], closed[KN_SLOTS];
     float *own = u->state.block + (size_t)p * 2 * (size_t)pitch;
 
     kn_row_normalise(q, kn_walk_at(&job->q, n, i, group), dim, pitch);
@@ -156,12 +170,12 @@ KN_INLINE void token(const struct unit *u, const struct fenwick_live *live, int6
     kn_row_copy(own + pitch, kn_walk_at(&job->v, n, i, h), dim, pitch);
     float g = scales(kn_walk_at(&job->level, n, i, 0) + h * levels, levels,
                      *(kn_walk_at(&job->gate, n, i, 0) + h), lambda);
-    decays(u->state.record, live, g, p, raw, e);
+    decays(u->state.record, g, p, raw, open, closed);
     for (int j = 0; j <= p; j++)
-        weight[j] = e[j] * lambda[job->layout.level[p ^ j]];
+        open[j] *= lambda[job->layout.level[p ^ j]];
     for (int j = 0; j < live->count; j++)
-        factor[j * ROWS] = e[raw + j] * lambda[live->level[j]];
-    read_open(out, q, u->state.block, weight, p, pitch, u->stream ? job->layout.block : 0);
+        factor[j * ROWS] = closed[live->slot[j]] * lambda[live->level[j]];
+    read_open(out, q, u->state.block, open, p, pitch, u->stream ? job->layout.block : 0);
 }
 
 /* ---------------------------------------------------------------------------------------- carry */
@@ -174,46 +188,49 @@ struct carry {
     int count, raw;
 };
 
-/* n rows and nv vectors of columns of the new matrix; row i begins at offset at */
-KN_INLINE void carry_panel(const struct carry *c, int n, int nv, float *to, size_t at, int i,
-                           int col, int pitch) {
-    kn_vec acc[ROWS][8];
+/* n rows from row i and nv vectors of columns from col of the new matrix */
+KN_INLINE void carry_panel(const struct carry *c, int n, int nv, float *to, int i, int col,
+                           int pitch) {
+    kn_vec acc[ROWS][2];
     const float *b = c->block;
-#pragma GCC unroll 8
+    const size_t at = (size_t)i * (size_t)pitch + (size_t)col;
     for (int r = 0; r < n; r++)
-#pragma GCC unroll 8
         for (int v = 0; v < nv; v++)
             acc[r][v] = (kn_vec){0};
     for (int s = 0; s < c->raw; s++, b += 2 * pitch)
-#pragma GCC unroll 8
         for (int v = 0; v < nv; v++) {
             kn_vec row = kn_load(b + pitch + col + v * KN_W);
-#pragma GCC unroll 8
             for (int r = 0; r < n; r++)
                 acc[r][v] += row * b[i + r];
         }
     for (int j = 0; j < c->count; j++)
-#pragma GCC unroll 8
         for (int r = 0; r < n; r++)
-#pragma GCC unroll 8
             for (int v = 0; v < nv; v++)
                 acc[r][v] += kn_load(c->from[j] + at + r * pitch + v * KN_W) * c->factor[j];
-#pragma GCC unroll 8
     for (int r = 0; r < n; r++)
-#pragma GCC unroll 8
         for (int v = 0; v < nv; v++)
             kn_store(to + at + r * pitch + v * KN_W, acc[r][v]);
 }
 
-KN_INLINE void carry_rows(const struct carry *c, int n, float *to, int i, int pitch) {
-    int col = 0;
-    size_t at = (size_t)i * (size_t)pitch;
-    for (; KN_W == 16 && col + 4 * KN_W <= pitch; col += 4 * KN_W)
-        carry_panel(c, n, 4, to, at + (size_t)col, i, col, pitch);
-    for (; col + 2 * KN_W <= pitch; col += 2 * KN_W)
-        carry_panel(c, n, 2, to, at + (size_t)col, i, col, pitch);
-    for (; col + KN_W <= pitch; col += KN_W)
-        carry_panel(c, n, 1, to, at + (size_t)col, i, col, pitch);
+static __attribute__((noinline)) void carry_4x2(const struct carry *c, float *to, int i, int col,
+                                                int pitch) {
+    carry_panel(c, ROWS, 2, to, i, col, pitch);
+}
+
+static __attribute__((noinline)) void carry_1x1(const struct carry *c, float *to, int i, int col,
+                                                int pitch) {
+    carry_panel(c, 1, 1, to, i, col, pitch);
+}
+
+static void carry_matrix(const struct carry *c, float *to, int dim, int pitch) {
+    for (int i = 0; i < dim; i += ROWS)
+        for (int col = 0; col < pitch; col += 2 * KN_W)
+            if (i + ROWS <= dim && col + 2 * KN_W <= pitch)
+                carry_4x2(c, to, i, col, pitch);
+            else
+                for (int part = col; part < col + 2 * KN_W && part < pitch; part += KN_W)
+                    for (int r = i; r < i + ROWS && r < dim; r++)
+                        carry_1x1(c, to, r, part, pitch);
 }
 
 /* The decays of the open block's tokens go into their keys, which nobody reads afterwards. */
@@ -231,7 +248,7 @@ KN_INLINE void scale_keys(float *block, const float *decay, int raw, int pitch) 
  * The open block is full, n tokens were before it: it becomes a matrix and takes in those of the
  * trailing ones of n, as a binary counter carries; into the last matrix everything is added.
  */
-KN_INLINE void close_block(const struct unit *u, uint64_t n, int dim, int pitch) {
+static void close_block(const struct unit *u, uint64_t n, int dim, int pitch) {
     const struct fenwick_layout *l = &u->job->layout;
     const int bits = fenwick_raw_bits(dim), raw = 1 << bits, last = l->top_bit - bits;
     float *span = record_span(u->state.record, raw), gap = *record_total(u->state.record, raw);
@@ -249,12 +266,13 @@ KN_INLINE void close_block(const struct unit *u, uint64_t n, int dim, int pitch)
         c.factor[c.count++] = kn_exp(gap);
     }
     span[target] = gap;
+    float *age = record_age(u->state.record, raw), old = 0.0f;
+    for (int j = 0; j <= last; j++) {
+        age[j] = old;
+        old += (blocks + 1) >> j & 1 ? span[j] : 0.0f;
+    }
     scale_keys(u->state.block, u->state.record, raw, pitch);
-    int i = 0;
-    for (; i + ROWS <= dim; i += ROWS)
-        carry_rows(&c, ROWS, to, i, pitch);
-    for (; i < dim; i++)
-        carry_rows(&c, 1, to, i, pitch);
+    carry_matrix(&c, to, dim, pitch);
 }
 
 /* ----------------------------------------------------------------------------------------- walk */
@@ -335,8 +353,6 @@ KN_INLINE void run_units(const struct job *job, int64_t first, int64_t last, flo
     }
 UNITS(run_units_16, 16, 16)
 UNITS(run_units_32, 32, 32)
-UNITS(run_units_64, 64, 64)
-UNITS(run_units_128, 128, 128)
 UNITS(run_units_any, job->layout.dim, job->layout.pitch)
 
 static void run_share(const struct job *job, int64_t first, int64_t last, float *scratch) {
@@ -346,12 +362,6 @@ static void run_share(const struct job *job, int64_t first, int64_t last, float 
         break;
     case 32:
         run_units_32(job, first, last, scratch);
-        break;
-    case 64:
-        run_units_64(job, first, last, scratch);
-        break;
-    case 128:
-        run_units_128(job, first, last, scratch);
         break;
     default:
         run_units_any(job, first, last, scratch);

@@ -8,8 +8,9 @@
  *   - bit j >= raw_bits of n has a matrix sum exp(decay to its last token) k v^T over its bucket.
  *     Bits from top_bit on share the last matrix, as they share the last level.
  * A matrix is written when its bucket is complete and then only read until it is merged: the decay
- * since its last token is the sum of the log decays of the newer buckets (span) and of the open
- * block (total). These are sums of numbers <= 0, never differences of long sums.
+ * since its last token is the sum of the log decays of the newer buckets (spans, summed up to
+ * "age" when a block is closed) and of the open block (total). These are sums of numbers <= 0, never
+ * differences of long sums.
  *
  * Layout: records of all units, open blocks of all units, then matrix by matrix those of all
  * units, so that a step never touches memory of buckets that are empty.
@@ -20,6 +21,7 @@
 #include "attention.h"
 
 #define KN_RAW_MAX 64
+#define KN_SLOTS 16 /* places for matrices; the last one stays free: bits 4 .. KN_MAX_LEVELS - 2 */
 
 struct fenwick_layout {
     int dim, pitch, levels;
@@ -37,18 +39,26 @@ struct fenwick_state {
     size_t stride; /* floats from one matrix of the unit to the next */
 };
 
-/* A record: log decay since each token of the open block, since its start, and of each bucket. */
-KN_INLINE float *record_total(float *record, int raw) {
+/*
+ * A record, all of them log decays: since each token of the open block; from the last token of each
+ * matrix to the open block (KN_SLOTS - 1 ages); over the open block (total); over each matrix's bucket
+ * (spans, only looked at when a block is closed).
+ */
+KN_INLINE float *record_age(float *record, int raw) {
     return record + raw;
 }
 
-KN_INLINE float *record_span(float *record, int raw) {
-    return record + raw + 1;
+KN_INLINE float *record_total(float *record, int raw) {
+    return record + raw + KN_SLOTS - 1;
 }
 
-/* Half of dim tokens cost as much to read as one matrix. */
+KN_INLINE float *record_span(float *record, int raw) {
+    return record + raw + KN_SLOTS;
+}
+
+/* Half of dim tokens cost as much to read as one matrix; few more spare carries. */
 KN_INLINE int fenwick_raw_bits(int dim) {
-    return dim <= 16 ? 3 : dim <= 32 ? 4 : dim <= 64 ? 5 : 6;
+    return dim <= 32 ? 4 : dim <= 64 ? 5 : 6;
 }
 
 static inline struct fenwick_layout fenwick_layout(const struct kn_fenwick_args *a) {
@@ -59,7 +69,7 @@ static inline struct fenwick_layout fenwick_layout(const struct kn_fenwick_args 
     l.matrices = l.top_bit - l.raw_bits + 1;
     l.units = a->v.dim[0] / a->control.dim[0] * a->v.dim[2];
     int raw = 1 << l.raw_bits;
-    l.record = (size_t)(raw + 1 + l.matrices + KN_PAD - 1) / KN_PAD * KN_PAD;
+    l.record = (size_t)(raw + 2 * KN_SLOTS);
     l.block = (size_t)raw * 2 * (size_t)l.pitch;
     l.matrix = (size_t)l.dim * (size_t)l.pitch;
     for (int x = 0; x < raw; x++)

@@ -35,36 +35,43 @@ static size_t unit_floats(const struct job *job) {
 
 /* ---------------------------------------------------------------------------------------- token */
 
-/* G = keep G + k v^T, out = G^T x, one panel of nv vectors of columns */
-KN_INLINE void read_panel(float *g, const float *k, const float *v, const float *x, float keep,
-                          float *out, int nv, int dim, int pitch, size_t ahead) {
+/* What G = keep G + k v^T, out = G^T x reads besides G. */
+struct value_update {
+    const float *k, *v, *x;
+    float keep;
+    size_t ahead; /* floats from a row to what is read after G, asked for now */
+};
+
+/* nv vectors of columns from col */
+KN_INLINE void read_panel(float *g, const struct value_update *up, float *out, int nv, int dim,
+                          int pitch, int col) {
     kn_vec acc[4], add[4];
     for (int j = 0; j < nv; j++) {
         acc[j] = (kn_vec){0};
-        add[j] = kn_load(v + j * KN_W);
+        add[j] = kn_load(up->v + col + j * KN_W);
     }
+    g += col;
     for (int i = 0; i < dim; i++, g += pitch)
-#pragma GCC unroll 4
         for (int j = 0; j < nv; j++) {
-            if (ahead && j * KN_W % 16 == 0)
-                __builtin_prefetch(g + ahead + j * KN_W, 0, 2);
-            kn_vec row = kn_load(g + j * KN_W) * keep + add[j] * k[i];
+            if (j * KN_W % 16 == 0)
+                __builtin_prefetch(g + up->ahead + j * KN_W, 0, 2);
+            kn_vec row = kn_load(g + j * KN_W) * up->keep + add[j] * up->k[i];
             kn_store(g + j * KN_W, row);
-            acc[j] += row * x[i];
+            acc[j] += row * up->x[i];
         }
     for (int j = 0; j < nv; j++)
-        kn_store(out + j * KN_W, acc[j]);
+        kn_store(out + col + j * KN_W, acc[j]);
 }
 
-KN_INLINE void read_values(float *g, const float *k, const float *v, const float *x, float keep,
-                           float *out, int dim, int pitch, size_t ahead) {
-    int c = 0;
-    for (; c + 4 * KN_W <= pitch; c += 4 * KN_W)
-        read_panel(g + c, k, v + c, x, keep, out + c, 4, dim, pitch, ahead);
-    for (; c + 2 * KN_W <= pitch; c += 2 * KN_W)
-        read_panel(g + c, k, v + c, x, keep, out + c, 2, dim, pitch, ahead);
-    for (; c + KN_W <= pitch; c += KN_W)
-        read_panel(g + c, k, v + c, x, keep, out + c, 1, dim, pitch, ahead);
+static __attribute__((noinline)) void read_values(float *g, const struct value_update *up,
+                                                  float *out, int dim, int pitch) {
+    int col = 0;
+    for (; col + 4 * KN_W <= pitch; col += 4 * KN_W)
+        read_panel(g, up, out, 4, dim, pitch, col);
+    for (; col + 2 * KN_W <= pitch; col += 2 * KN_W)
+        read_panel(g, up, out, 2, dim, pitch, col);
+    for (; col < pitch; col += KN_W)
+        read_panel(g, up, out, 1, dim, pitch, col);
 }
 
 KN_INLINE void scale_row(float *row, float s, int pitch) {
@@ -87,7 +94,8 @@ KN_INLINE struct cg_end token(const struct unit *u, int64_t i, int dim, int pitc
     const struct cg_update up = {.keep = keep, .u = k, .ahead = u->ahead};
     struct cg_end end = cg_solve(u->h, job->lambda + h * pitch, q, x, &u->stop, &up, dim, pitch);
     scale_row(v, root, pitch);
-    read_values(u->g, k, v, x, keep, q, dim, pitch, u->ahead);
+    const struct value_update value = {k, v, x, keep, u->ahead};
+    read_values(u->g, &value, q, dim, pitch);
     scale_row(q, length, pitch);
     memcpy(kn_walk_at(&job->out, n, i, h), q, (size_t)dim * sizeof *q);
     return end;
@@ -165,8 +173,6 @@ KN_INLINE void run_stream(const struct job *job, int64_t b, int64_t first, int64
     }
 STREAM(run_stream_16, 16, 16)
 STREAM(run_stream_32, 32, 32)
-STREAM(run_stream_64, 64, 64)
-STREAM(run_stream_128, 128, 128)
 STREAM(run_stream_any, job->dim, job->pitch)
 
 /* Units [first, last) on a thread that may use scratch. */
@@ -180,12 +186,6 @@ static void run_share(const struct job *job, int64_t first, int64_t last, float 
             break;
         case 32:
             run_stream_32(job, b, first, end, scratch);
-            break;
-        case 64:
-            run_stream_64(job, b, first, end, scratch);
-            break;
-        case 128:
-            run_stream_128(job, b, first, end, scratch);
             break;
         default:
             run_stream_any(job, b, first, end, scratch);

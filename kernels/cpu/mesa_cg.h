@@ -3,74 +3,92 @@
  * Conjugate gradient (Hestenes, Stiefel 1952) for one small system (H + Lambda) x = b, H a padded
  * symmetric matrix in memory, Lambda diagonal. Nothing here is absolute: a system and its multiples
  * take the same iterations. Every function is inlined with dim and pitch as constants where the
- * caller has them, so that vectors stay in registers.
+ * caller has them; the products with H, where the time goes, are functions of their own.
  */
 #ifndef KN_CPU_MESA_CG_H
 #define KN_CPU_MESA_CG_H
 
 #include "attention.h"
 
-#define CG_VECS (KN_MAX_HEAD_DIM / KN_W)
-
 /* How a token changes H before it is multiplied: H = keep H + u u^T. */
 struct cg_update {
     float keep;
-    const float *u; /* NULL: H stays */
-    size_t ahead;   /* floats from a row to the one to ask memory for; 0: none */
+    const float *u;
+    size_t ahead; /* floats from a row to what is read after H, asked for now */
 };
 
-/* Columns of H that are done together, and rows whose sums run beside each other. */
-KN_INLINE void cg_panel(float *h, const float *p, kn_vec *y, int nv, int ways, int dim, int pitch,
-                        const struct cg_update *up, int col) {
-    kn_vec acc[4][4];
-    for (int w = 0; w < ways; w++)
-        for (int v = 0; v < nv; v++)
-            acc[w][v] = (kn_vec){0};
-    for (int i = 0; i < dim; i += ways)
-#pragma GCC unroll 4
-        for (int w = 0; w < ways; w++) {
-            if (i + w >= dim)
-                break;
-            float *row = h + (size_t)(i + w) * (size_t)pitch + col;
-#pragma GCC unroll 4
-            for (int v = 0; v < nv; v++) {
-                if (up->ahead && v * KN_W % 16 == 0)
-                    __builtin_prefetch(row + up->ahead + v * KN_W, 0, 2);
-                kn_vec x = kn_load(row + v * KN_W);
-                if (up->u) {
-                    x = x * up->keep + kn_load(up->u + col + v * KN_W) * up->u[i + w];
-                    kn_store(row + v * KN_W, x);
-                }
-                acc[w][v] += x * p[i + w];
-            }
-        }
+/* One row of nv vectors: brought up to date, then times p is added to acc. */
+KN_INLINE void cg_row(float *row, float p, float u, kn_vec *acc, int nv, const struct cg_update *up,
+                      int col) {
     for (int v = 0; v < nv; v++) {
-        kn_vec s = acc[0][v];
-        for (int w = 1; w < ways; w++)
-            s += acc[w][v];
-        y[v] = s;
+        kn_vec x = kn_load(row + v * KN_W);
+        if (up) {
+            if (v * KN_W % 16 == 0)
+                __builtin_prefetch(row + up->ahead + v * KN_W, 0, 2);
+            x = x * up->keep + kn_load(up->u + col + v * KN_W) * u;
+            kn_store(row + v * KN_W, x);
+        }
+        acc[v] += x * p;
     }
 }
 
-/* y = H p, after the update */
-KN_INLINE void cg_multiply(float *h, const float *p, kn_vec *y, int dim, int pitch,
-                           const struct cg_update *up) {
-    const int vecs = pitch / KN_W;
-    int v = 0;
-    for (; v + 4 <= vecs; v += 4)
-        cg_panel(h, p, y + v, 4, 2, dim, pitch, up, v * KN_W);
-    for (; v + 2 <= vecs; v += 2)
-        cg_panel(h, p, y + v, 2, 4, dim, pitch, up, v * KN_W);
-    for (; v < vecs; v++)
-        cg_panel(h, p, y + v, 1, 4, dim, pitch, up, v * KN_W);
+/* y = H p for nv vectors of columns from col; the sums over four rows run beside each other. */
+KN_INLINE void cg_panel(float *h, const float *p, float *y, int nv, int dim, int pitch,
+                        const struct cg_update *up, int col) {
+    kn_vec acc[4][2];
+    int i = 0;
+    for (int w = 0; w < 4; w++)
+        for (int v = 0; v < nv; v++)
+            acc[w][v] = (kn_vec){0};
+    for (h += col; i + 4 <= dim; i += 4, h += 4 * pitch)
+        for (int w = 0; w < 4; w++)
+            cg_row(h + w * pitch, p[i + w], up ? up->u[i + w] : 0.0f, acc[w], nv, up, col);
+    for (; i < dim; i++, h += pitch)
+        cg_row(h, p[i], up ? up->u[i] : 0.0f, acc[0], nv, up, col);
+    for (int v = 0; v < nv; v++)
+        kn_store(y + col + v * KN_W, (acc[0][v] + acc[1][v]) + (acc[2][v] + acc[3][v]));
 }
 
-KN_INLINE float cg_dot(const kn_vec *a, const kn_vec *b, int vecs) {
-    kn_vec s = a[0] * b[0];
-#pragma GCC unroll 8
-    for (int v = 1; v < vecs; v++)
-        s += a[v] * b[v];
-    return kn_vec_sum(s);
+/* One function for each shape: inlined everywhere they would take compilers minutes. */
+#define CG_MULTIPLY(name, up)                                                               \
+    static __attribute__((noinline)) void name(float *h, const float *p, float *y, int dim, \
+                                               int pitch, const struct cg_update *update) { \
+        int col = 0;                                                                        \
+        for (; col + 2 * KN_W <= pitch; col += 2 * KN_W)                                    \
+            cg_panel(h, p, y, 2, dim, pitch, up, col);                                      \
+        for (; col < pitch; col += KN_W)                                                    \
+            cg_panel(h, p, y, 1, dim, pitch, up, col);                                      \
+    }
+CG_MULTIPLY(cg_update_multiply, update)
+CG_MULTIPLY(cg_multiply, NULL)
+
+/* y = (H + Lambda) p from y = H p; returns p . y */
+KN_INLINE float cg_curve(float *y, const float *lambda, const float *p, int pitch) {
+    kn_vec sum = {0};
+    for (int i = 0; i < pitch; i += KN_W) {
+        kn_vec d = kn_load(p + i), v = kn_load(y + i) + d * kn_load(lambda + i);
+        kn_store(y + i, v);
+        sum += d * v;
+    }
+    return kn_vec_sum(sum);
+}
+
+/* x += step p, r -= step y; returns r . r */
+KN_INLINE float cg_step(float *x, float *r, const float *p, const float *y, float step, int pitch) {
+    kn_vec sum = {0};
+    for (int i = 0; i < pitch; i += KN_W) {
+        kn_vec v = kn_load(r + i) - kn_load(y + i) * step;
+        kn_store(x + i, kn_load(x + i) + kn_load(p + i) * step);
+        kn_store(r + i, v);
+        sum += v * v;
+    }
+    return kn_vec_sum(sum);
+}
+
+/* p = r + turn p */
+KN_INLINE void cg_turn(float *p, const float *r, float turn, int pitch) {
+    for (int i = 0; i < pitch; i += KN_W)
+        kn_store(p + i, kn_load(r + i) + kn_load(p + i) * turn);
 }
 
 struct cg_stop {
@@ -100,50 +118,30 @@ KN_INLINE struct cg_end cg_ended(uint32_t iterations, float rr, float bb, float 
 KN_INLINE struct cg_end cg_solve(float *h, const float *lambda, const float *b, float *x,
                                  const struct cg_stop *stop, const struct cg_update *up, int dim,
                                  int pitch) {
-    static const struct cg_update none;
-    const int vecs = pitch / KN_W;
-    kn_vec sol[CG_VECS] = {{0}}, r[CG_VECS] = {{0}}, dir[CG_VECS] = {{0}}, y[CG_VECS];
-    float p[KN_MAX_HEAD_DIM];
+    float r[KN_MAX_HEAD_DIM], p[KN_MAX_HEAD_DIM], y[KN_MAX_HEAD_DIM];
+    const float bb = kn_dot(b, b, pitch), limit = stop->tolerance * stop->tolerance * bb;
+    float rr = bb;
     uint32_t n = 0;
 
-#pragma GCC unroll 8
-    for (int v = 0; v < vecs; v++) {
-        sol[v] = (kn_vec){0};
-        r[v] = dir[v] = kn_load(b + v * KN_W);
+    for (int i = 0; i < pitch; i += KN_W) {
+        kn_store(x + i, (kn_vec){0});
+        kn_store(r + i, kn_load(b + i));
+        kn_store(p + i, kn_load(b + i));
     }
-    const float bb = cg_dot(r, r, vecs), limit = stop->tolerance * stop->tolerance * bb;
-    float rr = bb;
-    cg_multiply(h, b, y, dim, pitch, up);
+    cg_update_multiply(h, p, y, dim, pitch, up);
     while (!(rr <= limit) && n < stop->iterations) {
-        if (n++) {
-#pragma GCC unroll 8
-            for (int v = 0; v < vecs; v++)
-                kn_store(p + v * KN_W, dir[v]);
-            cg_multiply(h, p, y, dim, pitch, &none);
-        }
-#pragma GCC unroll 8
-        for (int v = 0; v < vecs; v++)
-            y[v] += dir[v] * kn_load(lambda + v * KN_W);
-        float curve = cg_dot(dir, y, vecs);
+        if (n++)
+            cg_multiply(h, p, y, dim, pitch, NULL);
+        float curve = cg_curve(y, lambda, p, pitch);
         if (curve <= 0.0f)
             break;
-        float step = rr / curve; /* NaN goes on into x and ends the loop by rr below */
-#pragma GCC unroll 8
-        for (int v = 0; v < vecs; v++) {
-            sol[v] += dir[v] * step;
-            r[v] -= y[v] * step;
-        }
-        float next = cg_dot(r, r, vecs), turn = next / rr;
-        rr = next;
+        /* a curve that is not a number goes on into x and ends the loop by rr */
+        float old = rr;
+        rr = cg_step(x, r, p, y, old / curve, pitch);
         if (!(rr <= 3.0e38f))
             break;
-#pragma GCC unroll 8
-        for (int v = 0; v < vecs; v++)
-            dir[v] = r[v] + dir[v] * turn;
+        cg_turn(p, r, rr / old, pitch);
     }
-#pragma GCC unroll 8
-    for (int v = 0; v < vecs; v++)
-        kn_store(x + v * KN_W, sol[v]);
     return cg_ended(n, rr, bb, limit);
 }
 
