@@ -96,6 +96,49 @@ GST_START_TEST (test_half)
 
 GST_END_TEST;
 
+/* uint8 where the weights have a scale: a byte for each value, and a picture
+ * that is much like that of float32 latents. */
+GST_START_TEST (test_quantised)
+{
+  const gchar *w = test_weights ("tiny", 1);
+  gchar *line = g_strdup_printf ("fenwickenc weights=%s ! capsfilter "
+      "caps=other/tensors,types=uint8", w);
+  gchar *fine = g_strdup_printf ("fenwickenc weights=%s ! fenwickdec weights=%s",
+      w, w);
+  gchar *coarse = g_strdup_printf ("%s ! fenwickdec weights=%s", line, w);
+  GstHarness *h = test_harness (line, "RGB", 24, 16);
+  GPtrArray *a, *b;
+  GstVideoInfo info;
+  GstBuffer *out;
+
+  test_info (&info, "RGB", 24, 16);
+  fail_unless_equals_int (gst_harness_push (h, test_picture (&info, 0)),
+      GST_FLOW_OK);
+  out = gst_harness_pull (h);
+  fail_unless_equals_int (gst_buffer_get_size (out), 32 * 12 * 8);
+  gst_buffer_unref (out);
+  gst_harness_teardown (h);
+
+  h = test_harness (fine, "RGB", 24, 16);
+  a = test_run_frames (h, &info, 0, 3);
+  gst_harness_teardown (h);
+  h = test_harness (coarse, "RGB", 24, 16);
+  b = test_run_frames (h, &info, 0, 3);
+  gst_harness_teardown (h);
+  for (guint i = 0; i < 3; i++) {
+    const gdouble psnr = test_psnr (&info, a->pdata[i], b->pdata[i]);
+
+    fail_unless (psnr > 15 && psnr < 1000, "%g dB", psnr);
+  }
+  g_ptr_array_unref (a);
+  g_ptr_array_unref (b);
+  g_free (line);
+  g_free (fine);
+  g_free (coarse);
+}
+
+GST_END_TEST;
+
 /* Everything that is not the type goes through the model. */
 GST_START_TEST (test_model_keeps)
 {
@@ -466,6 +509,7 @@ caps_suite (void)
   tcase_add_test (tc, test_encoder);
   tcase_add_test (tc, test_encoder_types);
   tcase_add_test (tc, test_half);
+  tcase_add_test (tc, test_quantised);
   tcase_add_test (tc, test_model_keeps);
   tcase_add_test (tc, test_decoder_restores);
   tcase_add_test (tc, test_decoder_bare);
