@@ -24,6 +24,8 @@
  * (#GstFenwickDec:reset-on-discont), and at a frame without flag DELTA_UNIT
  * among frames with it.
  *
+ * Played backwards, each picture is decoded by itself.
+ *
  * With qos=true, the default of video decoders, frames that come too late are
  * decoded, for the memory's sake, and then dropped with a QoS message.
  *
@@ -394,6 +396,20 @@ gst_fenwick_dec_handle_frame (GstVideoDecoder * decoder,
   return gst_video_decoder_finish_frame (decoder, frame);
 }
 
+/* Played backwards, the base class keeps frames until one comes that stands
+ * for itself and begins a new stretch: so each does, or latents of the whole
+ * video would lie in memory. */
+static GstFlowReturn
+gst_fenwick_dec_chain (GstPad * pad, GstObject * parent, GstBuffer * buffer)
+{
+  if (GST_VIDEO_DECODER (parent)->input_segment.rate < 0) {
+    buffer = gst_buffer_make_writable (buffer);
+    GST_BUFFER_FLAG_SET (buffer, GST_BUFFER_FLAG_DISCONT);
+    GST_BUFFER_FLAG_UNSET (buffer, GST_BUFFER_FLAG_DELTA_UNIT);
+  }
+  return GST_FENWICK_DEC (parent)->chain (pad, parent, buffer);
+}
+
 /* Nothing is held back, so there is nothing to drain. */
 static GstFlowReturn
 gst_fenwick_dec_drain (GstVideoDecoder * decoder)
@@ -452,9 +468,13 @@ gst_fenwick_dec_finalize (GObject * object)
 static void
 gst_fenwick_dec_init (GstFenwickDec * self)
 {
+  GstPad *pad = GST_VIDEO_DECODER_SINK_PAD (self);
+
   gst_fenwick_common_init (&self->common, GST_ELEMENT (self), FW_DECODER,
       GST_STREAM_ERROR, GST_STREAM_ERROR_DECODE);
   gst_video_decoder_set_packetized (GST_VIDEO_DECODER (self), TRUE);
+  self->chain = GST_PAD_CHAINFUNC (pad);
+  gst_pad_set_chain_function (pad, GST_DEBUG_FUNCPTR (gst_fenwick_dec_chain));
 }
 
 static void

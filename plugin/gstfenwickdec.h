@@ -17,6 +17,7 @@ struct _GstFenwickDec
   GstVideoDecoder parent;
 
   GstFenwickCommon common;
+  GstPadChainFunction chain;    /* the base class's */
   GstVideoCodecState *input;    /* caps that came in, renamed, or NULL */
   enum kn_dtype type;           /* of the latents */
   gsize size;                   /* bytes of a frame of latents */

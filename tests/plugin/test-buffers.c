@@ -294,6 +294,42 @@ GST_START_TEST (test_gap_and_eos)
 
 GST_END_TEST;
 
+/* Played backwards: every frame comes out, in the order in which it came, and
+ * none is kept back for longer than the next. */
+GST_START_TEST (test_backwards)
+{
+  GstHarness *h = test_harness (lines[__i__], "I420", 16, 8);
+  const guint n = 8;
+  GstSegment segment;
+  GstVideoInfo info;
+  GstBuffer *out;
+  guint frames = 0;
+
+  test_info (&info, "I420", 16, 8);
+  gst_segment_init (&segment, GST_FORMAT_TIME);
+  segment.rate = -1.0;
+  segment.stop = n * 40 * GST_MSECOND;
+  segment.position = segment.stop;
+  gst_harness_push_event (h, gst_event_new_segment (&segment));
+  for (guint i = 0; i < n; i++) {
+    fail_unless_equals_int (gst_harness_push (h, test_picture (&info,
+                n - 1 - i)), GST_FLOW_OK);
+    if (__i__ < 3)
+      fail_unless (gst_harness_buffers_received (h) >= i);
+  }
+  fail_unless (gst_harness_push_event (h, gst_event_new_eos ()));
+  while (frames < n && (out = gst_harness_pull (h))) {
+    fail_unless_equals_uint64 (GST_BUFFER_PTS (out),
+        (n - 1 - frames) * 40 * GST_MSECOND);
+    frames++;
+    gst_buffer_unref (out);
+  }
+  fail_unless_equals_int (frames, n);
+  gst_harness_teardown (h);
+}
+
+GST_END_TEST;
+
 static Suite *
 buffers_suite (void)
 {
@@ -312,6 +348,7 @@ buffers_suite (void)
   tcase_add_loop_test (tc, test_latency, 0, n);
   tcase_add_loop_test (tc, test_no_times, 0, n);
   tcase_add_loop_test (tc, test_gap_and_eos, 0, n);
+  tcase_add_loop_test (tc, test_backwards, 0, n);
   return s;
 }
 
