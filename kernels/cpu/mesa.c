@@ -45,6 +45,8 @@ struct value_update {
 /* nv vectors of columns from col */
 KN_INLINE void read_panel(float *g, const struct value_update *up, float *out, int nv, int dim,
                           int pitch, int col) {
+    const float keep = up->keep, *k = up->k, *x = up->x;
+    const size_t ahead = up->ahead;
     kn_vec acc[4], add[4];
     for (int j = 0; j < nv; j++) {
         acc[j] = (kn_vec){0};
@@ -54,10 +56,10 @@ KN_INLINE void read_panel(float *g, const struct value_update *up, float *out, i
     for (int i = 0; i < dim; i++, g += pitch)
         for (int j = 0; j < nv; j++) {
             if (j * KN_W % 16 == 0)
-                __builtin_prefetch(g + up->ahead + j * KN_W, 0, 2);
-            kn_vec row = kn_load(g + j * KN_W) * up->keep + add[j] * up->k[i];
+                __builtin_prefetch(g + ahead + j * KN_W, 0, 2);
+            kn_vec row = kn_load(g + j * KN_W) * keep + add[j] * k[i];
             kn_store(g + j * KN_W, row);
-            acc[j] += row * up->x[i];
+            acc[j] += row * x[i];
         }
     for (int j = 0; j < nv; j++)
         kn_store(out + col + j * KN_W, acc[j]);

@@ -17,50 +17,70 @@ struct cg_update {
     size_t ahead; /* floats from a row to what is read after H, asked for now */
 };
 
-/* One row of nv vectors: brought up to date, then times p is added to acc. */
-KN_INLINE void cg_row(float *row, float p, float u, kn_vec *acc, int nv, const struct cg_update *up,
-                      int col) {
-    for (int v = 0; v < nv; v++) {
-        kn_vec x = kn_load(row + v * KN_W);
-        if (up) {
-            if (v * KN_W % 16 == 0)
-                __builtin_prefetch(row + up->ahead + v * KN_W, 0, 2);
-            x = x * up->keep + kn_load(up->u + col + v * KN_W) * u;
-            kn_store(row + v * KN_W, x);
-        }
-        acc[v] += x * p;
-    }
-}
-
-/* y = H p for nv vectors of columns from col; the sums over four rows run beside each other. */
-KN_INLINE void cg_panel(float *h, const float *p, float *y, int nv, int dim, int pitch,
-                        const struct cg_update *up, int col) {
-    kn_vec acc[4][2];
+/*
+ * y = H p for nv vectors of columns from col. The sums of so many rows (ways) run beside each other,
+ * because one addition has to wait for the one before.
+ */
+KN_INLINE void cg_panel(const float *h, const float *p, float *y, int nv, int ways, int dim,
+                        int pitch, int col) {
+    kn_vec acc[4][4];
     int i = 0;
-    for (int w = 0; w < 4; w++)
+    for (int w = 0; w < ways; w++)
         for (int v = 0; v < nv; v++)
             acc[w][v] = (kn_vec){0};
-    for (h += col; i + 4 <= dim; i += 4, h += 4 * pitch)
-        for (int w = 0; w < 4; w++)
-            cg_row(h + w * pitch, p[i + w], up ? up->u[i + w] : 0.0f, acc[w], nv, up, col);
+    for (h += col; i + ways <= dim; i += ways, h += ways * pitch)
+        for (int w = 0; w < ways; w++)
+            for (int v = 0; v < nv; v++)
+                acc[w][v] += kn_load(h + w * pitch + v * KN_W) * p[i + w];
     for (; i < dim; i++, h += pitch)
-        cg_row(h, p[i], up ? up->u[i] : 0.0f, acc[0], nv, up, col);
-    for (int v = 0; v < nv; v++)
-        kn_store(y + col + v * KN_W, (acc[0][v] + acc[1][v]) + (acc[2][v] + acc[3][v]));
+        for (int v = 0; v < nv; v++)
+            acc[0][v] += kn_load(h + v * KN_W) * p[i];
+    for (int v = 0; v < nv; v++) {
+        for (int w = 1; w < ways; w++)
+            acc[0][v] += acc[w][v];
+        kn_store(y + col + v * KN_W, acc[0][v]);
+    }
 }
 
-/* One function for each shape: inlined everywhere they would take compilers minutes. */
-#define CG_MULTIPLY(name, up)                                                               \
-    static __attribute__((noinline)) void name(float *h, const float *p, float *y, int dim, \
-                                               int pitch, const struct cg_update *update) { \
-        int col = 0;                                                                        \
-        for (; col + 2 * KN_W <= pitch; col += 2 * KN_W)                                    \
-            cg_panel(h, p, y, 2, dim, pitch, up, col);                                      \
-        for (; col < pitch; col += KN_W)                                                    \
-            cg_panel(h, p, y, 1, dim, pitch, up, col);                                      \
-    }
-CG_MULTIPLY(cg_update_multiply, update)
-CG_MULTIPLY(cg_multiply, NULL)
+/* y = H p. A function of its own: inlined everywhere it would take compilers minutes. */
+static __attribute__((noinline)) void cg_multiply(const float *h, const float *p, float *y, int dim,
+                                                  int pitch) {
+    int col = 0;
+    for (; KN_W == 16 && col + 4 * KN_W <= pitch; col += 4 * KN_W)
+        cg_panel(h, p, y, 4, 2, dim, pitch, col);
+    for (; col + 2 * KN_W <= pitch; col += 2 * KN_W)
+        cg_panel(h, p, y, 2, 4, dim, pitch, col);
+    for (; col < pitch; col += KN_W)
+        cg_panel(h, p, y, 1, 4, dim, pitch, col);
+}
+
+/* H = keep H + u u^T for nv vectors of columns from col */
+KN_INLINE void cg_update_panel(float *h, const struct cg_update *up, int nv, int dim, int pitch,
+                               int col) {
+    const float keep = up->keep, *k = up->u; /* what is stored may be anywhere, for the compiler */
+    const size_t ahead = up->ahead;
+    kn_vec u[4];
+    for (int v = 0; v < nv; v++)
+        u[v] = kn_load(k + col + v * KN_W);
+    h += col;
+    for (int i = 0; i < dim; i++, h += pitch)
+        for (int v = 0; v < nv; v++) {
+            if (v * KN_W % 16 == 0)
+                __builtin_prefetch(h + ahead + v * KN_W, 0, 2);
+            kn_store(h + v * KN_W, kn_load(h + v * KN_W) * keep + u[v] * k[i]);
+        }
+}
+
+static __attribute__((noinline)) void cg_bring_up(float *h, const struct cg_update *up, int dim,
+                                                  int pitch) {
+    int col = 0;
+    for (; col + 4 * KN_W <= pitch; col += 4 * KN_W)
+        cg_update_panel(h, up, 4, dim, pitch, col);
+    for (; col + 2 * KN_W <= pitch; col += 2 * KN_W)
+        cg_update_panel(h, up, 2, dim, pitch, col);
+    for (; col < pitch; col += KN_W)
+        cg_update_panel(h, up, 1, dim, pitch, col);
+}
 
 /* y = (H + Lambda) p from y = H p; returns p . y */
 KN_INLINE float cg_curve(float *y, const float *lambda, const float *p, int pitch) {
@@ -128,10 +148,10 @@ KN_INLINE struct cg_end cg_solve(float *h, const float *lambda, const float *b, 
         kn_store(r + i, kn_load(b + i));
         kn_store(p + i, kn_load(b + i));
     }
-    cg_update_multiply(h, p, y, dim, pitch, up);
+    cg_bring_up(h, up, dim, pitch);
     while (!(rr <= limit) && n < stop->iterations) {
-        if (n++)
-            cg_multiply(h, p, y, dim, pitch, NULL);
+        cg_multiply(h, p, y, dim, pitch);
+        n++;
         float curve = cg_curve(y, lambda, p, pitch);
         if (curve <= 0.0f)
             break;
