@@ -269,8 +269,10 @@ gst_fenwick_enc_handle_frame (GstVideoEncoder * encoder,
   }
 
   copy_fields (output, frame->input_buffer);
+  /* a frame that tells the others to forget must not get lost */
   if (gst_video_encoder_is_qos_enabled (encoder)
-      && gst_video_encoder_get_max_encode_time (encoder, frame) < 0)
+      && gst_video_encoder_get_max_encode_time (encoder, frame) < 0
+      && !GST_VIDEO_CODEC_FRAME_IS_SYNC_POINT (frame))
     gst_clear_buffer (&output);
   frame->output_buffer = output;
   return gst_video_encoder_finish_frame (encoder, frame);

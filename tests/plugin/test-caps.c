@@ -103,7 +103,8 @@ GST_START_TEST (test_quantised)
   const gchar *w = test_weights ("tiny", 1);
   gchar *line = g_strdup_printf ("fenwickenc weights=%s ! capsfilter "
       "caps=other/tensors,types=uint8", w);
-  gchar *fine = g_strdup_printf ("fenwickenc weights=%s ! fenwickdec weights=%s",
+  gchar *fine =
+      g_strdup_printf ("fenwickenc weights=%s ! fenwickdec weights=%s",
       w, w);
   gchar *coarse = g_strdup_printf ("%s ! fenwickdec weights=%s", line, w);
   GstHarness *h = test_harness (line, "RGB", 24, 16);

@@ -337,6 +337,22 @@ GST_START_TEST (test_qos)
 
 GST_END_TEST;
 
+/* Encoder and model likewise, when asked. */
+GST_START_TEST (test_latents_qos)
+{
+  const gchar *w = test_weights ("thin", 1);
+  gchar *line = g_strdup_printf ("fenwickenc weights=%s qos=true", w);
+
+  late (line, "fenwickenc");
+  g_free (line);
+  line = g_strdup_printf ("fenwickenc weights=%s ! fenwickmodel weights=%s "
+      "qos=true", w, w);
+  late (line, "fenwickmodel");
+  g_free (line);
+}
+
+GST_END_TEST;
+
 /* The decoder has qos=true by default and keeps the frame in its memory. */
 GST_START_TEST (test_decoder_qos)
 {
@@ -476,6 +492,7 @@ streams_suite (void)
   tcase_add_test (tc, test_cg_settings);
   tcase_add_test (tc, test_fiddling);
   tcase_add_test (tc, test_qos);
+  tcase_add_test (tc, test_latents_qos);
   tcase_add_test (tc, test_decoder_qos);
   tcase_add_test (tc, test_no_qos);
   tcase_add_loop_test (tc, test_seek, 0, 2);
