@@ -51,7 +51,7 @@ void test_run(struct test_net *net, struct fw_stream *stream, struct fw_plan *pl
 
 /* frames pictures of packed RGB: gradients and noise that move; another one for each seed. */
 guint8 *test_scene(int width, int height, int frames, guint64 seed);
-/* max |a - b| / max |b|; NaN when a value is not finite. */
+/* max |a - b| / max |b|; NaN when a value is not finite or b is zero. */
 double test_difference(const float *a, const float *b, gsize count);
 
 /* Runs a suite and returns main()'s status. */
