@@ -251,7 +251,7 @@ void fw_stream_free(struct fw_stream *stream); /* NULL is fine */
 /* The next run starts a new video. Costs nothing. */
 void fw_stream_reset(struct fw_stream *stream);
 /* Stopping rule of the Mesa layers: relative residual (1e-12..1) and iterations (1..1000). Default
- * 1e-3 and 30. */
+ * 1e-4 and 30. */
 void fw_stream_set_cg(struct fw_stream *stream, float tolerance, guint iterations);
 
 /*

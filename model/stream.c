@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#define CG_TOLERANCE 1e-3f
+#define CG_TOLERANCE 1e-4f
 #define CG_ITERATIONS 30
 
 struct fw_stream {

@@ -225,7 +225,7 @@ def main():
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     rng = np.random.default_rng(1)
     frames = [rng.integers(0, 256, (height, width, 3), dtype=np.uint8) for _ in range(min(count, 8))]
-    net, times, outputs = Net(args.weights, getattr(torch, args.precision), 1e-6 if args.check else 1e-3), [], []
+    net, times, outputs = Net(args.weights, getattr(torch, args.precision), 1e-6 if args.check else 1e-4), [], []
     with torch.no_grad():
         for i in range(count):
             start = time.perf_counter()
