@@ -95,9 +95,12 @@ END_TEST
     "\"decoder.block0.conv1.weight\":{\"dtype\":\"F32\",\"shape\":[8,16,3,3]," \
     "\"data_offsets\":[32,4640]}"
 
-/* Each replaces the first occurrence of a part of the header. */
+/*
+ * Each replaces the first occurrence of a part of the header. says: a part of the message, where
+ * another check, the checksum say, would refuse the file too.
+ */
 static const struct {
-    const char *what, *find, *replace;
+    const char *what, *find, *replace, *says;
 } forged[] = {
     {"dtype F64", "F32", "F64"},
     {"dtype BF16", "F32", "BF16"},
@@ -108,11 +111,11 @@ static const struct {
     {"shape missing", "\"shape\":[8],", ""},
     {"shape of a wrong size", "[8]", "[9]"},
     {"shape 0", "[8]", "[0]"},
-    {"shape negative", "[8]", "[-8]"},
+    {"shape negative", "[8]", "[-8]", "something else"},
     {"shape 2^31", "[8]", "[2147483648]"},
     {"shape 2^32 + 8", "[8]", "[4294967304]"},
     {"shape 2^63", "[8]", "[9223372036854775808]"},
-    {"shape 2^64 + 8", "[8]", "[18446744073709551624]"},
+    {"shape 2^64 + 8", "[8]", "[18446744073709551624]", "18 digits"},
     {"shape whose product overflows", "[8,16,3,3]", "[4294967296,4294967296,3,3]"},
     {"shape transposed", "[8,16,3,3]", "[16,8,3,3]"},
     {"shape flat", "[8,16,3,3]", "[1152]"},
@@ -122,7 +125,7 @@ static const struct {
     {"shape of strings", "[8]", "[\"8\"]"},
     {"shape fraction", "[8]", "[8.0]"},
     {"shape exponent", "[8]", "[8e0]"},
-    {"shape octal", "[8]", "[010]"},
+    {"shape octal", "[8]", "[010]", "leading zero"},
     {"shape string", "[8]", "\"8\""},
     {"shape object", "[8]", "{}"},
     {"shape null", "[8]", "null"},
@@ -134,13 +137,14 @@ static const struct {
     {"offsets negative", "[0,32]", "[-32,0]"},
     {"offsets too short", "[0,32]", "[0,28]"},
     {"offsets too long", "[0,32]", "[0,36]"},
-    {"offsets at 2^62", "[0,32]", "[4611686018427387904,4611686018427387936]"},
+    {"offsets at 2^57", "[0,32]", "[144115188075855872,144115188075855904]", "starts at"},
+    {"offsets at 2^62", "[0,32]", "[4611686018427387904,4611686018427387936]", "18 digits"},
     {"offsets that wrap", "[0,32]", "[18446744073709551600,16]"},
-    {"a hole at the start", "[0,32]", "[32,64]"},
-    {"a hole in the middle", "[32,4640]", "[36,4644]"},
-    {"an overlap by one value", "[32,4640]", "[28,4636]"},
-    {"the same bytes twice", "[32,4640]", "[0,4608]"},
-    {"beyond the end", "[0,32]", "[100000000,100000032]"},
+    {"a hole at the start", "[0,32]", "[32,64]", "starts at"},
+    {"a hole in the middle", "[32,4640]", "[36,4644]", "starts at"},
+    {"an overlap by one value", "[32,4640]", "[28,4636]", "starts at"},
+    {"the same bytes twice", "[32,4640]", "[0,4608]", "starts at"},
+    {"beyond the end", "[0,32]", "[100000000,100000032]", "starts at"},
     {"a tensor missing", STEM ",", ""},
     {"a tensor twice", STEM, STEM "," STEM},
     {"a tensor of another network", "encoder.stem.bias", "encoder.stem.gain"},
@@ -153,7 +157,7 @@ static const struct {
     {"a tensor that is null", STEM, "\"decoder.block0.conv1.bias\":null"},
     {"a tensor that is an array", STEM, "\"decoder.block0.conv1.bias\":[]"},
     {"a tensor that is empty", STEM, "\"decoder.block0.conv1.bias\":{}"},
-    {"a key twice in a tensor", "\"shape\":[8]", "\"shape\":[8],\"shape\":[8]"},
+    {"a key twice in a tensor", "\"shape\":[8]", "\"shape\":[8],\"shape\":[8]", "twice"},
     {"an unknown key in a tensor", "\"shape\":[8]", "\"shape\":[8],\"file\":\"/etc/passwd\""},
     {"no metadata", "__metadata__", "__metadatum__"},
     {"metadata that is a string", "\"__metadata__\":{", "\"__metadata__\":\"\",\"x\":{"},
@@ -166,40 +170,45 @@ static const struct {
     {"config of two layers", "\\\"layers\\\":1", "\\\"layers\\\":2"},
     {"config of three levels", "\\\"levels\\\":2", "\\\"levels\\\":3"},
     {"config of two heads", "\\\"heads\\\":1", "\\\"heads\\\":2"},
-    {"config of another block", "\\\"blocks\\\":\\\"2", "\\\"blocks\\\":\\\"S"},
+    {"config of another block", "\\\"blocks\\\":\\\"2", "\\\"blocks\\\":\\\"S", "its autoencoder"},
     {"config of huge layers", "\\\"layers\\\":1", "\\\"layers\\\":1000000000"},
     {"no task", "\"task\"", "\"tusk\""},
     {"an unknown task", "restore", "destroy"},
     {"an empty task", "restore", ""},
     {"no checksum", "\"sha256\"", "\"sha255\""},
-    {"a checksum too short", "\"sha256\":\"", "\"sha256\":\"00\",\"x\":\""},
+    {"a checksum too short", "\"sha256\":\"", "\"sha256\":\"00\",\"x\":\"", "hexadecimal"},
     {"no latent id", "\"latent_id\"", "\"latent_ix\""},
     {"a latent id of something else", "\"latent_id\":\"",
-     "\"latent_id\":\"0123456789abcdef\",\"x\":\""},
+     "\"latent_id\":\"0123456789abcdef\",\"x\":\"", "its autoencoder"},
     {"a latent id of capitals", "\"latent_id\":\"", "\"latent_id\":\"0123456789ABCDEF\",\"x\":\""},
-    {"a comment", "{\"dtype", "/**/{\"dtype"},
+    {"a comment", "{\"dtype", "/**/{\"dtype", "something else"},
     {"a line comment", "{\"dtype", "//\n{\"dtype"},
     {"a trailing comma", "[0,32]}", "[0,32],}"},
     {"single quotes", "\"dtype\"", "'dtype'"},
     {"an assignment", "{\"__metadata__\"", "var x = {\"__metadata__\""},
     {"an array around it", "{\"__metadata__\"", "[{\"__metadata__\""},
-    {"a space before it", "{\"__metadata__\"", " {\"__metadata__\""},
+    {"a space before it", "{\"__metadata__\"", " {\"__metadata__\"", "no object"},
     {"a byte order mark", "{\"__metadata__\"", "\xef\xbb\xbf{\"__metadata__\""},
-    {"not UTF-8", "restore", "restor\xe9"},
-    {"a surrogate", "restore", "restor\\ud83d"},
-    {"a surrogate pair", "restore", "\\ud83d\\ude00"},
-    {"an escaped NUL", "restore", "restore\\u0000"},
-    {"a raw line feed", "restore", "restore\n"},
-    {"an unknown escape", "restore", "\\restore"},
-    {"deep nesting", "[8]", "[[[[[[[[[[[8]]]]]]]]]]]"},
-    {"something after it", "[0,32]}", "[0,32]}}{"},
+    {"not UTF-8", "restore", "restor\xe9", "UTF-8"},
+    {"a surrogate", "restore", "restor\\ud83d", "surrogate"},
+    {"a surrogate pair", "restore", "\\ud83d\\ude00", "surrogate"},
+    {"an escaped NUL", "restore", "restore\\u0000", "NUL"},
+    {"a raw line feed", "restore", "restore\n", "control"},
+    {"an unknown escape", "restore", "\\qestore", "escape"},
+    {"deep nesting", "[8]", "[[[[[[[[[[[8]]]]]]]]]]]", "nesting"},
+    {"something after it", "[0,32]}", "[0,32]}}{", "more than one"},
     {"empty objects in the way", "\"dtype\":\"F32\"", "\"dtype\":{\"F32\":{}}"},
 };
 
 START_TEST(forged_headers_are_refused) {
     char *text = replace(header, forged[_i].find, forged[_i].replace);
+    GError *error = NULL;
     forge(text);
     is_refused(path, FW_ERROR_FORMAT, forged[_i].what);
+    ck_assert_ptr_null(fw_weights_load(path, &error));
+    ck_assert_msg(!forged[_i].says || strstr(error->message, forged[_i].says), "%s: %s",
+                  forged[_i].what, error->message);
+    g_error_free(error);
     g_free(text);
 }
 END_TEST

@@ -242,6 +242,28 @@ START_TEST(the_arena_has_no_overlaps) {
 }
 END_TEST
 
+/* Files flatten a patch by channel, row, column; the arena by row, column, channel. */
+START_TEST(patches_are_permuted) {
+    struct fw_config config = test_config();
+    struct fw_weights *weights = random_weights(&config, 1);
+    const struct fw_params *params = &weights->params;
+    const struct fw_param *in = fw_params_find(params, "model.in.weight"),
+                          *out = fw_params_find(params, "model.out.weight"),
+                          *bias = fw_params_find(params, "model.out.bias");
+    const gint64 p = 2, channels = 16, dim = 64, token = p * p * channels;
+    for (gint64 c = 0; c < channels; c++)
+        for (gint64 r = 0; r < p; r++)
+            for (gint64 s = 0; s < p; s++)
+                for (gint64 d = 0; d < dim; d++) {
+                    gint64 file = (c * p + r) * p + s, arena = (r * p + s) * channels + c;
+                    each(fw_param_place(params, in, d * token + file) == d * token + arena, "in");
+                    each(fw_param_place(params, out, file * dim + d) == arena * dim + d, "out");
+                    each(fw_param_place(params, bias, file) == arena, "bias");
+                }
+    fw_weights_unref(weights);
+}
+END_TEST
+
 /* ----------------------------------------------------------------------------------- latent id */
 
 static char *id_of(const struct fw_config *config, guint64 seed) {
@@ -382,6 +404,7 @@ int main(void) {
     tcase_add_test(tests, get_knows_names_and_counts);
     tcase_add_test(tests, seed_has_the_parameters_it_started_from);
     tcase_add_test(tests, the_arena_has_no_overlaps);
+    tcase_add_test(tests, patches_are_permuted);
     tcase_add_test(tests, latent_id_is_of_the_autoencoder);
     tcase_add_test(tests, failures_of_writing);
     tcase_add_test(tests, a_full_disk_leaves_the_old_file);
