@@ -19,6 +19,8 @@
 #include "vec_math.h"
 
 #define KN_INLINE static inline __attribute__((always_inline))
+/* For long bodies: inlined everywhere they would take compilers minutes. */
+#define KN_NOINLINE __attribute__((noinline))
 
 /* Floats of one vector register. */
 #if defined(__AVX512F__)

@@ -52,11 +52,11 @@ KN_INLINE void read_panel(int n, int nv, float *out, const float *a, const float
             kn_store(out + r * KN_MAX_HEAD_DIM + v * KN_W, acc[r][v]);
 }
 
-/* One function for each shape: inlined everywhere they would take compilers minutes. */
-#define READ(name, n, nv)                                                                  \
-    static __attribute__((noinline)) void name(float *out, const float *a, const float *m, \
-                                               int dim, int pitch, size_t ahead) {         \
-        read_panel(n, nv, out, a, m, dim, pitch, ahead);                                   \
+/* One function for each shape. */
+#define READ(name, n, nv)                                                                        \
+    static KN_NOINLINE void name(float *out, const float *a, const float *m, int dim, int pitch, \
+                                 size_t ahead) {                                                 \
+        read_panel(n, nv, out, a, m, dim, pitch, ahead);                                         \
     }
 READ(read_1x1, 1, 1)
 READ(read_1x2, 1, 2)
@@ -104,7 +104,7 @@ KN_INLINE void read_closed(const struct unit *u, const struct fenwick_live *live
 /* ----------------------------------------------------------------------------------- open block */
 
 /* lambda of every level from its logits; returns the token's log decay. */
-KN_INLINE float scales(const float *level, int levels, float gate, float *lambda) {
+static KN_NOINLINE float scales(const float *level, int levels, float gate, float *lambda) {
     float x[32];
     const int padded = levels < 16 ? 16 : 32;
     for (int i = levels; i < padded; i++)
@@ -123,15 +123,16 @@ KN_INLINE float scales(const float *level, int levels, float gate, float *lambda
  * token j of the block, closed[j] that since the last token of matrix j; both hold nothing of use
  * where there is no such token or matrix.
  */
-KN_INLINE void decays(float *record, float g, int p, int raw, float *open, float *closed) {
+static KN_NOINLINE void decays(float *record, float g, int p, int raw, float *open, float *closed) {
     float *total = record_total(record, raw);
     const float *age = record_age(record, raw), sum = p ? *total + g : g;
+    for (int c = 0; c < raw; c += 16)
 #pragma omp simd
-    for (int j = 0; j < raw; j++) {
-        float x = j < p ? record[j] + g : 0.0f;
-        record[j] = x;
-        open[j] = kn_exp(x);
-    }
+        for (int i = 0; i < 16; i++) {
+            float x = c + i < p ? record[c + i] + g : 0.0f;
+            record[c + i] = x;
+            open[c + i] = kn_exp(x);
+        }
 #pragma omp simd
     for (int j = 0; j < KN_SLOTS; j++)
         closed[j] = kn_exp(age[j] + sum);
@@ -212,13 +213,11 @@ KN_INLINE void carry_panel(const struct carry *c, int n, int nv, float *to, int 
             kn_store(to + at + r * pitch + v * KN_W, acc[r][v]);
 }
 
-static __attribute__((noinline)) void carry_4x2(const struct carry *c, float *to, int i, int col,
-                                                int pitch) {
+static KN_NOINLINE void carry_4x2(const struct carry *c, float *to, int i, int col, int pitch) {
     carry_panel(c, ROWS, 2, to, i, col, pitch);
 }
 
-static __attribute__((noinline)) void carry_1x1(const struct carry *c, float *to, int i, int col,
-                                                int pitch) {
+static KN_NOINLINE void carry_1x1(const struct carry *c, float *to, int i, int col, int pitch) {
     carry_panel(c, 1, 1, to, i, col, pitch);
 }
 

@@ -65,8 +65,8 @@ KN_INLINE void read_panel(float *g, const struct value_update *up, float *out, i
         kn_store(out + col + j * KN_W, acc[j]);
 }
 
-static __attribute__((noinline)) void read_values(float *g, const struct value_update *up,
-                                                  float *out, int dim, int pitch) {
+static KN_NOINLINE void read_values(float *g, const struct value_update *up, float *out, int dim,
+                                    int pitch) {
     int col = 0;
     for (; col + 4 * KN_W <= pitch; col += 4 * KN_W)
         read_panel(g, up, out, 4, dim, pitch, col);

@@ -42,9 +42,8 @@ KN_INLINE void cg_panel(const float *h, const float *p, float *y, int nv, int wa
     }
 }
 
-/* y = H p. A function of its own: inlined everywhere it would take compilers minutes. */
-static __attribute__((noinline)) void cg_multiply(const float *h, const float *p, float *y, int dim,
-                                                  int pitch) {
+/* y = H p */
+static KN_NOINLINE void cg_multiply(const float *h, const float *p, float *y, int dim, int pitch) {
     int col = 0;
     for (; KN_W == 16 && col + 4 * KN_W <= pitch; col += 4 * KN_W)
         cg_panel(h, p, y, 4, 2, dim, pitch, col);
@@ -71,8 +70,7 @@ KN_INLINE void cg_update_panel(float *h, const struct cg_update *up, int nv, int
         }
 }
 
-static __attribute__((noinline)) void cg_bring_up(float *h, const struct cg_update *up, int dim,
-                                                  int pitch) {
+static KN_NOINLINE void cg_bring_up(float *h, const struct cg_update *up, int dim, int pitch) {
     int col = 0;
     for (; col + 4 * KN_W <= pitch; col += 4 * KN_W)
         cg_update_panel(h, up, 4, dim, pitch, col);
