@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "rng.h"
 
@@ -24,8 +25,11 @@ void test_refused(gboolean failed, GError **error, enum fw_error code, const cha
 /* --------------------------------------------------------------------------------------- files */
 
 static char *folder;
+static pid_t owner; /* tests are processes that share what was made before them */
 
 static void remove_folder(void) {
+    if (getpid() != owner)
+        return;
     GDir *dir = g_dir_open(folder, 0, NULL);
     const char *name;
     while (dir && (name = g_dir_read_name(dir))) {
@@ -43,6 +47,7 @@ char *test_path(const char *name) {
     if (!folder) {
         folder = g_dir_make_tmp("fenwick-test-XXXXXX", NULL);
         ck_assert_ptr_nonnull(folder);
+        owner = getpid();
         atexit(remove_folder);
     }
     return g_build_filename(folder, name, NULL);

@@ -453,7 +453,7 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("hostile");
     TCase *tests = tcase_create("hostile");
-    tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_add_unchecked_fixture(tests, setup, teardown); /* once for all */
     tcase_set_timeout(tests, 120);
     tcase_add_test(tests, the_original_is_accepted);
     tcase_add_loop_test(tests, forged_headers_are_refused, 0, (int)G_N_ELEMENTS(forged));
