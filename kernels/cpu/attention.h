@@ -77,26 +77,27 @@ KN_INLINE void kn_row_copy(float *to, const float *from, int dim, int pitch) {
     memcpy(to, from, (size_t)dim * sizeof *to);
 }
 
-/*
- * The row from / |from| (zero for a zero row). Returns |from| / max(|from|, 1e-6), the length that
- * the normalised row is to have: 1 but for rows that are next to nothing.
- */
-KN_INLINE float kn_row_unit(float *to, const float *from, int dim, int pitch) {
-    kn_row_copy(to, from, dim, pitch);
-    float norm = sqrtf(kn_dot(to, to, pitch));
-    float scale = norm > 0.0f || norm != norm ? 1.0f / norm : 0.0f;
+KN_INLINE void kn_row_scale(float *row, float s, int pitch) {
     for (int i = 0; i < pitch; i += KN_W)
-        kn_store(to + i, kn_load(to + i) * scale);
-    return norm < 1e-6f ? norm * 1e6f : 1.0f;
+        kn_store(row + i, kn_load(row + i) * s);
 }
 
 /* from / max(|from|, 1e-6) as a padded row */
 KN_INLINE void kn_row_normalise(float *to, const float *from, int dim, int pitch) {
     kn_row_copy(to, from, dim, pitch);
     float norm = sqrtf(kn_dot(to, to, pitch));
-    float scale = 1.0f / (norm < 1e-6f ? 1e-6f : norm);
-    for (int i = 0; i < pitch; i += KN_W)
-        kn_store(to + i, kn_load(to + i) * scale);
+    kn_row_scale(to, 1.0f / (norm < 1e-6f ? 1e-6f : norm), pitch);
+}
+
+/*
+ * The same in two factors: the row from / |from| (zero for a zero row) and, returned, the length
+ * |from| / max(|from|, 1e-6), which is 1 but for rows that are next to nothing.
+ */
+KN_INLINE float kn_row_unit(float *to, const float *from, int dim, int pitch) {
+    kn_row_copy(to, from, dim, pitch);
+    float norm = sqrtf(kn_dot(to, to, pitch));
+    kn_row_scale(to, norm == 0.0f ? 0.0f : 1.0f / norm, pitch);
+    return norm < 1e-6f ? norm * 1e6f : 1.0f;
 }
 
 /* Where a tensor (N, T, X, ...) lies, for walks along its first three axes. */

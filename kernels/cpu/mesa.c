@@ -76,11 +76,6 @@ static KN_NOINLINE void read_values(float *g, const struct value_update *up, flo
         read_panel(g, up, out, 1, dim, pitch, col);
 }
 
-KN_INLINE void scale_row(float *row, float s, int pitch) {
-    for (int i = 0; i < pitch; i += KN_W)
-        kn_store(row + i, kn_load(row + i) * s);
-}
-
 /* Token i of the run: the state moves on and the output is written. */
 KN_INLINE struct cg_end token(const struct unit *u, int64_t i, int dim, int pitch) {
     const struct job *job = u->job;
@@ -92,13 +87,13 @@ KN_INLINE struct cg_end token(const struct unit *u, int64_t i, int dim, int pitc
     const float length = kn_row_unit(q, kn_walk_at(&job->q, n, i, group), dim, pitch);
     kn_row_normalise(k, kn_walk_at(&job->k, n, i, group), dim, pitch);
     kn_row_copy(v, kn_walk_at(&job->v, n, i, h), dim, pitch);
-    scale_row(k, root, pitch);
+    kn_row_scale(k, root, pitch);
     const struct cg_update up = {.keep = keep, .u = k, .ahead = u->ahead};
     struct cg_end end = cg_solve(u->h, job->lambda + h * pitch, q, x, &u->stop, &up, dim, pitch);
-    scale_row(v, root, pitch);
+    kn_row_scale(v, root, pitch);
     const struct value_update value = {k, v, x, keep, u->ahead};
     read_values(u->g, &value, q, dim, pitch);
-    scale_row(q, length, pitch);
+    kn_row_scale(q, length, pitch);
     memcpy(kn_walk_at(&job->out, n, i, h), q, (size_t)dim * sizeof *q);
     return end;
 }
