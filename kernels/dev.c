@@ -68,6 +68,10 @@ void kn_dev_close(struct kn_dev *dev) {
     free(dev);
 }
 
+uint64_t kn_dev_memory(const struct kn_dev *dev) {
+    return dev->backend->memory(dev);
+}
+
 void kn_dev_info(const struct kn_dev *dev, struct kn_dev_info *info) {
     *info = dev->info;
 }

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "kn_size.h"
 #include "worker.h"
@@ -103,6 +104,12 @@ fail:
 static enum kn_status host_alloc(struct kn_dev *dev, uint64_t bytes, void **address,
                                  struct kn_err *err) {
     return kn_host_alloc(bytes, dev->info.name, address, err);
+}
+
+static uint64_t host_memory(const struct kn_dev *dev) {
+    const long pages = sysconf(_SC_PHYS_PAGES), bytes = sysconf(_SC_PAGESIZE);
+
+    return pages > 0 && bytes > 0 ? (uint64_t)pages * (uint64_t)bytes : 0;
 }
 
 static void host_release(struct kn_dev *dev, void *address) {
@@ -290,7 +297,7 @@ static enum kn_status host_run(struct kn_exec *exec, struct kn_stream *stream,
         .write = host_copy, .read = host_copy, .state_bytes = host_state_bytes,                 \
         .stream_open = host_stream_open, .stream_close = host_stream_close, .sync = host_sync,  \
         .exec_open = host_exec_open, .exec_close = host_exec_close, .run = host_run,            \
-        .profile = host_profile                                                                 \
+        .memory = host_memory, .profile = host_profile                                          \
     }
 
 const struct kn_backend kn_ref_backend = HOST_BACKEND("ref", ref_open);

@@ -501,6 +501,8 @@ struct kn_dev_info {
     int threads;
 };
 void kn_dev_info(const struct kn_dev *dev, struct kn_dev_info *info);
+/* Bytes of memory that the device has in all, whoever uses them; 0: not known. */
+uint64_t kn_dev_memory(const struct kn_dev *dev);
 
 /*
  * Bytes of attention state that a recorded Fenwick or Mesa operation needs per stream of its batch
@@ -578,7 +580,7 @@ void kn_exec_free(struct kn_exec *exec); /* NULL is fine */
 uint64_t kn_exec_scratch_bytes(const struct kn_exec *exec);
 
 /*
- * What node i of a program cost so far, over all runs of an exec; zeros where a device does not say.
+ * What node i of a program cost so far, over all runs of an exec; zeros where unknown.
  */
 struct kn_profile {
     uint64_t runs;

@@ -126,6 +126,7 @@ struct kn_backend {
     void (*exec_close)(struct kn_exec *exec);
     enum kn_status (*run)(struct kn_exec *exec, struct kn_stream *stream,
                           const struct kn_bindings *bindings, struct kn_err *err);
+    uint64_t (*memory)(const struct kn_dev *dev);
     /* optional */
     void (*profile)(const struct kn_exec *exec, size_t i, struct kn_profile *profile);
 };

@@ -105,6 +105,19 @@ static gboolean check_limit(const struct fw_plan_params *p, const guint64 *bytes
                    p->memory_limit);
 }
 
+/* What the device could never hold is refused before it is compiled. */
+static gboolean check_device(const struct fw_plan *plan, GError **error) {
+    guint64 total = sum(plan->bytes), memory = kn_dev_memory(plan->model->dev);
+    if (memory == 0 || total <= memory)
+        return TRUE;
+    return fw_fail(error, FW_ERROR_NO_SPACE,
+                   "%d x %d with %d frame%s a run needs %" G_GUINT64_FORMAT
+                   " bytes, %s has %" G_GUINT64_FORMAT,
+                   plan->params.width, plan->params.height, plan->params.frames,
+                   plan->params.frames == 1 ? "" : "s", total, fw_model_device(plan->model),
+                   memory);
+}
+
 /* ----------------------------------------------------------------------------------- recording */
 
 /* Records the program of checked params; net->program is the caller's also on failure. */
@@ -148,7 +161,8 @@ struct fw_plan *fw_plan_new(struct fw_model *model, const struct fw_plan_params 
     plan->params = *params;
     ok = record(model, &plan->params, &net, error);
     plan->program = net.program;
-    if (!ok || !fill_bytes(&net, plan->bytes, error) || !check_limit(params, plan->bytes, error))
+    if (!ok || !fill_bytes(&net, plan->bytes, error) || !check_limit(params, plan->bytes, error) ||
+        !check_device(plan, error))
         goto fail;
     fw_latents_for(&model->weights->params.config, params->width, params->height, &plan->latents);
     plan->work_bytes = net.arena.bytes;
