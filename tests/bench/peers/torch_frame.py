@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The network frame by frame in PyTorch on the CPU: the peer of bench-frame.
 
-Runs FRAMES frames of noise through the streaming form (one frame in, one frame out, all state kept) with
-convolutions in channels_last, on all cores, and prints the median milliseconds of a frame. In bfloat16 the
-convolutions and linear layers run in bfloat16, as the "bfloat16" precision of the elements does. --check
-solves the Mesa layers to 1e-6, compares the frames with the oracle's and fails above 1e-4.
+Runs FRAMES frames of noise through the streaming form (one frame in, one frame out, all state
+kept) with convolutions in channels_last, on all cores, and prints the median milliseconds of a
+frame. In bfloat16 the convolutions and linear layers run in bfloat16, as the "bfloat16" precision
+of the elements does. --check solves the Mesa layers to 1e-6, compares the frames with the oracle's
+and fails above 1e-4.
 """
+
 import argparse
 import json
 import os
@@ -39,14 +41,18 @@ def read(path):
 
 
 class Side:
-    """Encoder or decoder: stem, residual blocks with one frame of memory, last convolution, linear skip."""
+    """Encoder or decoder: stem, blocks with one frame of memory, last convolution, linear skip."""
 
     def __init__(self, net, side, first, last):
         self.kinds = net.config[side]["blocks"]
         conv = lambda name: net.conv_weights(f"{side}.{name}")
         self.first, self.last = conv(first), conv(last)
-        self.blocks = [(conv(f"block{i}.conv1"), conv(f"block{i}.conv2")) for i in range(len(self.kinds))]
-        self.skip = net.w[f"{side}.skip.weight"][:, :, None, None].contiguous(memory_format=torch.channels_last)
+        self.blocks = [
+            (conv(f"block{i}.conv1"), conv(f"block{i}.conv2")) for i in range(len(self.kinds))
+        ]
+        self.skip = net.w[f"{side}.skip.weight"][:, :, None, None].contiguous(
+            memory_format=torch.channels_last
+        )
         self.dtype = net.dtype
         self.past = [None] * len(self.kinds)
 
@@ -85,7 +91,9 @@ class Attention:
 
     def __call__(self, x):
         n, d = x.shape
-        y = F.layer_norm(x, (d,), self.weight("norm.weight"), self.weight("norm.bias"), 1e-5).to(self.net.dtype)
+        y = F.layer_norm(x, (d,), self.weight("norm.weight"), self.weight("norm.bias"), 1e-5).to(
+            self.net.dtype
+        )
         q, k, v = F.linear(y, *self.qkv).float().view(n, 3, self.heads, d // self.heads).unbind(1)
         q, k = F.normalize(q, dim=-1, eps=1e-6), F.normalize(k, dim=-1, eps=1e-6)
         o = self.step(y, q, k, v, F.linear(y, *self.gate).float())
@@ -114,7 +122,7 @@ class Fenwick(Attention):
         return o
 
     def carry(self):
-        """Merges the last token and the levels below the lowest set bit of t, before token t is read."""
+        """Merges the last token and the levels below the lowest set bit of t, before t is read."""
         if self.t == 0:
             return
         low = (self.t & -self.t).bit_length()
@@ -168,15 +176,22 @@ class Net:
         self.into, self.out = self.linear_weights("model.in"), self.linear_weights("model.out")
         self.layers = []
         for i in range(self.config["layers"]):
-            self.layers += [Fenwick(self, f"model.layer{i}.fenwick"), Mesa(self, f"model.layer{i}.mesa")]
+            self.layers += [
+                Fenwick(self, f"model.layer{i}.fenwick"),
+                Mesa(self, f"model.layer{i}.mesa"),
+            ]
 
     def conv_weights(self, name):
-        weight = self.w[name + ".weight"].to(self.dtype).contiguous(memory_format=torch.channels_last)
+        weight = (
+            self.w[name + ".weight"].to(self.dtype).contiguous(memory_format=torch.channels_last)
+        )
         return weight, self.w[name + ".bias"].to(self.dtype)
 
     def linear_weights(self, name):
         bias = self.w.get(name + ".bias")
-        return self.w[name + ".weight"].to(self.dtype), None if bias is None else bias.to(self.dtype)
+        return self.w[name + ".weight"].to(self.dtype), (
+            None if bias is None else bias.to(self.dtype)
+        )
 
     def temporal(self, z):
         p, channels = self.config["patch"], self.config["latent_channels"]
@@ -212,7 +227,9 @@ def check(path, oracle_dir, frames, outputs):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("weights")
     for name in ("width", "height", "frames"):
         parser.add_argument(name, type=int)
@@ -224,8 +241,14 @@ def main():
         sys.exit("torch_frame: --check takes at most 8 frames")
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     rng = np.random.default_rng(1)
-    frames = [rng.integers(0, 256, (height, width, 3), dtype=np.uint8) for _ in range(min(count, 8))]
-    net, times, outputs = Net(args.weights, getattr(torch, args.precision), 1e-6 if args.check else 1e-4), [], []
+    frames = [
+        rng.integers(0, 256, (height, width, 3), dtype=np.uint8) for _ in range(min(count, 8))
+    ]
+    net, times, outputs = (
+        Net(args.weights, getattr(torch, args.precision), 1e-6 if args.check else 1e-4),
+        [],
+        [],
+    )
     with torch.no_grad():
         for i in range(count):
             start = time.perf_counter()
