@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Fenwick attention. A clip is a run of steps: both go through rows(), which takes up to four
- * tokens of one open block, so that a clip and a stream give the same bits. In a step memory is what
- * counts (each matrix is read once, for one token); in a clip the unit's matrices stay in the cache
- * and are read once for four tokens. Work per token: half an open block and one matrix for each bit
- * of t above it, O(log t).
+ * tokens of one open block, so that a clip and a stream give the same bits. In a step memory is
+ * what counts (each matrix is read once, for one token); in a clip the unit's matrices stay in the
+ * cache and are read once for four tokens. Work per token: half an open block and one matrix for
+ * each bit of t above it, O(log t).
  */
 #include "fenwick_state.h"
 
@@ -367,7 +367,7 @@ static void run_share(const struct job *job, int64_t first, int64_t last, float 
     }
 }
 
-/* ---------------------------------------------------------------------------------------- kernel */
+/* -------------------------------------------------------------------------------------- kernel */
 
 static struct job job_of(const struct kn_call *call, const struct kn_fenwick_args *a) {
     return (struct job){

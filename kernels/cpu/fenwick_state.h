@@ -9,8 +9,8 @@
  *     Bits from top_bit on share the last matrix, as they share the last level.
  * A matrix is written when its bucket is complete and then only read until it is merged: the decay
  * since its last token is the sum of the log decays of the newer buckets (spans, summed up to
- * "age" when a block is closed) and of the open block (total). These are sums of numbers <= 0, never
- * differences of long sums.
+ * "age" when a block is closed) and of the open block (total). These are sums of numbers <= 0,
+ * never differences of long sums.
  *
  * Layout: records of all units, open blocks of all units, then matrix by matrix those of all
  * units, so that a step never touches memory of buckets that are empty.
@@ -40,9 +40,9 @@ struct fenwick_state {
 };
 
 /*
- * A record, all of them log decays: since each token of the open block; from the last token of each
- * matrix to the open block (KN_SLOTS - 1 ages); over the open block (total); over each matrix's bucket
- * (spans, only looked at when a block is closed).
+ * A record, all of them log decays: since each token of the open block; from the last token of
+ * each matrix to the open block (KN_SLOTS - 1 ages); over the open block (total); over each
+ * matrix's bucket (spans, only looked at when a block is closed).
  */
 KN_INLINE float *record_age(float *record, int raw) {
     return record + raw;

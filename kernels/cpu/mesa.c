@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Mesa layer. A clip is the recurrence token by token with H and G of one unit in the cache, so that
- * a clip and a stream give the same bits: at these sizes a product with H costs less than the chunk
- * form. H is brought up to date while it is multiplied for the first iteration and G while it is
- * read for the output, so that a step reads and writes the state once.
+ * Mesa layer. A clip is the recurrence token by token with H and G of one unit in the cache, so
+ * that a clip and a stream give the same bits: at these sizes a product with H costs less than the
+ * chunk form. H is brought up to date while it is multiplied for the first iteration and G while
+ * it is read for the output, so that a step reads and writes the state once.
  *
  * State: for each unit H and G, dim rows of pitch columns each. G needs no symmetry, H gets it from
  * adding u u^T with u = sqrt(beta) k.

@@ -18,8 +18,8 @@ struct cg_update {
 };
 
 /*
- * y = H p for nv vectors of columns from col. The sums of so many rows (ways) run beside each other,
- * because one addition has to wait for the one before.
+ * y = H p for nv vectors of columns from col. The sums of so many rows (ways) run beside each
+ * other, because one addition has to wait for the one before.
  */
 KN_INLINE void cg_panel(const float *h, const float *p, float *y, int nv, int ways, int dim,
                         int pitch, int col) {
