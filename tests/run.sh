@@ -59,13 +59,14 @@ stage() {
   return $status
 }
 
-install_packages() {
-  local packages=(shellcheck clang-format binutils)
+# In a shell of its own, which it may leave.
+install_packages() (
+  packages=(shellcheck clang-format binutils)
   if [ -n "$ci" ] && [ -f ../shared/prototype/oracle.py ]; then
     packages+=(python3-torch python3-numpy)
   fi
   fenwick_install "${fenwick_packages_build[@]}" "${fenwick_packages_run[@]}" "${packages[@]}"
-}
+)
 
 # configure DIR MESON-OPTION ...: also brings an older folder up to the options of today.
 configure() {
@@ -120,7 +121,10 @@ PYTHON
 }
 
 main() {
-  stage "install" install_packages </dev/null || exit 1
+  stage "install" install_packages </dev/null || {
+    printf '\n0 passed, 1 failed, 0 skipped\n'
+    exit 1
+  }
   stage "build" compile "$build" -Dbuildtype=release -Dtests=true || failures=$((failures + 1))
   if [ "$failures" = 0 ]; then
     stage "tests" run_tests "$build" ${slow:---no-suite slow} || failures=$((failures + 1))
