@@ -205,6 +205,11 @@ static enum kn_status make_wide(struct conv_plan *p, struct kn_weights *arena,
     return make_plan(p, arena, w, err);
 }
 
+/* Version 2.6 counts the values of an image in 32 bits and divides by what is left of them. */
+static bool is_countable(const struct kn_tensor *t) {
+    return t->dim[1] * t->dim[2] * t->dim[3] <= UINT32_MAX;
+}
+
 static enum kn_status prepare(struct kn_prepare *prepare, const struct kn_node *node,
                               struct kn_err *err) {
     const struct kn_conv_args *a = &node->args.conv;
@@ -213,6 +218,10 @@ static enum kn_status prepare(struct kn_prepare *prepare, const struct kn_node *
 
     if (!p)
         return kn_fail_nomem(err, sizeof *p, "convolution plan");
+    if (!is_countable(&a->x) || !is_countable(&a->out)) {
+        release(p);
+        return kn_fail(err, KN_ERR_UNSUPPORTED, "an image of 2^32 values or more");
+    }
     int before = kn_dnnl_threads(prepare->threads);
     enum kn_status status = make_plan(p, prepare->weights, a, &why);
     if (status == KN_ERR_UNSUPPORTED)
