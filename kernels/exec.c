@@ -18,6 +18,7 @@ enum kn_status kn_stream_new(struct kn_stream **stream, struct kn_dev *dev, stru
     if (made == NULL)
         return kn_fail_nomem(err, sizeof *made, "stream");
     made->dev = dev;
+    atomic_init(&made->cancelled, false);
     KN_TRY(dev->backend->stream_open(made, err));
     *stream = made;
     return KN_OK;
@@ -31,6 +32,11 @@ void kn_stream_free(struct kn_stream *stream) {
         return;
     stream->dev->backend->stream_close(stream);
     free(stream);
+}
+
+void kn_stream_cancel(struct kn_stream *stream, bool cancel) {
+    if (stream != NULL)
+        atomic_store(&stream->cancelled, cancel);
 }
 
 enum kn_status kn_stream_sync(struct kn_stream *stream, struct kn_err *err) {
@@ -58,6 +64,19 @@ static enum kn_status check_weights(const struct kn_node *node, uint64_t availab
     return KN_OK;
 }
 
+/* Sums are made in double everywhere, the rest only by the reference. */
+static enum kn_status check_types(const struct kn_node *node, const struct kn_dev *dev,
+                                  struct kn_err *err) {
+    const struct kn_tensor *tensor[KN_MAX_OPERANDS];
+    const int count = kn_node_tensors(node, tensor);
+
+    for (int i = 0; i < count && !dev->info.float64; i++)
+        if (tensor[i]->dtype == KN_F64 && tensor[i]->slot != KN_SLOT_OUT)
+            return kn_fail(err, KN_ERR_UNSUPPORTED, "%s: device %s has no float64", node->label,
+                           dev->info.name);
+    return KN_OK;
+}
+
 static enum kn_status check_new(struct kn_exec **exec, struct kn_dev *dev,
                                 const struct kn_program *program, struct kn_weights *weights,
                                 struct kn_err *err) {
@@ -71,8 +90,11 @@ static enum kn_status check_new(struct kn_exec **exec, struct kn_dev *dev,
                                      : "program");
     if (weights != NULL && kn_weights_buf(weights)->dev != dev)
         return kn_fail(err, KN_ERR_ARG, "the weights are of another device");
-    for (size_t i = 0; status == KN_OK && i < kn_program_size(program); i++)
-        status = check_weights(kn_program_node(program, i), available, err);
+    for (size_t i = 0; status == KN_OK && i < kn_program_size(program); i++) {
+        status = check_types(kn_program_node(program, i), dev, err);
+        if (status == KN_OK && weights != NULL)
+            status = check_weights(kn_program_node(program, i), available, err);
+    }
     return status;
 }
 
@@ -128,7 +150,8 @@ enum kn_status kn_exec_run(struct kn_exec *exec, struct kn_stream *stream,
                                         : "bindings");
     if (exec->dev != stream->dev)
         return kn_fail(err, KN_ERR_ARG, "the stream is of another device");
-    for (int slot = KN_SLOT_WEIGHTS + 1; slot < KN_SLOT_COUNT; slot++)
+    for (int slot = exec->weights != NULL ? KN_SLOT_WEIGHTS + 1 : KN_SLOT_WEIGHTS;
+         slot < KN_SLOT_COUNT; slot++)
         if ((exec->slots >> slot & 1) != 0 && bindings->base[slot] == NULL)
             return kn_fail(err, KN_ERR_ARG, "the program uses slot %s, which is not bound",
                            kn_slot_name((enum kn_slot)slot));

@@ -27,7 +27,8 @@ void kn_refuse(struct kn_check *c, enum kn_status code, const char *format, ...)
 /* Sets of types. */
 #define KN_ONLY(dtype) (1u << (dtype))
 #define KN_HALVES (KN_ONLY(KN_F16) | KN_ONLY(KN_BF16))
-#define KN_FLOATS (KN_ONLY(KN_F32) | KN_HALVES)
+#define KN_FULL (KN_ONLY(KN_F32) | KN_ONLY(KN_F64))
+#define KN_FLOATS (KN_FULL | KN_HALVES)
 #define KN_ANY (KN_FLOATS | KN_ONLY(KN_U8))
 
 #define KN_FREE (-1) /* an axis that may have any size */
@@ -54,6 +55,13 @@ void kn_check_weight(struct kn_check *c, const char *name, const struct kn_tenso
 void kn_check_image(struct kn_check *c, const char *name, const struct kn_tensor *t);
 /* (rows, columns), rows apart. */
 void kn_check_matrix(struct kn_check *c, const char *name, const struct kn_tensor *t);
+/* Gradients of parameters: dense, in KN_SLOT_GRADS. */
+void kn_check_grad(struct kn_check *c, const char *name, const struct kn_tensor *t);
+/* A sum: one double in KN_SLOT_OUT. */
+void kn_check_value(struct kn_check *c, const char *name, const struct kn_tensor *t);
+/* count structs with that alignment in KN_SLOT_CONTROL; the dtype means nothing. */
+void kn_check_entries(struct kn_check *c, const char *name, const struct kn_tensor *t,
+                      int64_t count, size_t align);
 /* (b) entries of struct kn_control, b dividing the batch; its dtype means nothing. */
 void kn_check_control(struct kn_check *c, const struct kn_tensor *t, int64_t batch);
 
@@ -90,5 +98,22 @@ KN_CHECK(gather);
 KN_CHECK(scatter);
 KN_CHECK(fenwick);
 KN_CHECK(mesa);
+KN_CHECK(zero);
+KN_CHECK(relu_backward);
+KN_CHECK(conv_backward_data);
+KN_CHECK(conv_backward_weights);
+KN_CHECK(shift_backward);
+KN_CHECK(linear_backward_data);
+KN_CHECK(linear_backward_weights);
+KN_CHECK(layer_norm_backward);
+KN_CHECK(gate_backward);
+KN_CHECK(fenwick_backward);
+KN_CHECK(mesa_backward);
+KN_CHECK(noise);
+KN_CHECK(mask);
+KN_CHECK(mask_backward);
+KN_CHECK(loss);
+KN_CHECK(square_sum);
+KN_CHECK(adamw);
 
 #endif

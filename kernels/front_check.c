@@ -118,11 +118,26 @@ static bool is_dense(const struct kn_tensor *t, int from) {
 }
 
 void kn_check_weight(struct kn_check *c, const char *name, const struct kn_tensor *t) {
-    kn_check_tensor(c, name, t, KN_ONLY(KN_F32));
+    kn_check_tensor(c, name, t, KN_FULL);
     KN_REQUIRE(c, t->slot == KN_SLOT_WEIGHTS, "%s lies in slot %s, must be in weights", name,
                kn_slot_name(t->slot));
     KN_REQUIRE(c, is_dense(t, 0), "%s is %s with strides %s, must be dense", name, dims(t).s,
                kn_text_dims(t->rank, t->stride).s);
+}
+
+void kn_check_grad(struct kn_check *c, const char *name, const struct kn_tensor *t) {
+    kn_check_output(c, name, t, KN_FULL);
+    KN_REQUIRE(c, t->slot == KN_SLOT_GRADS, "%s lies in slot %s, must be in gradients", name,
+               kn_slot_name(t->slot));
+    KN_REQUIRE(c, is_dense(t, 0), "%s is %s with strides %s, must be dense", name, dims(t).s,
+               kn_text_dims(t->rank, t->stride).s);
+}
+
+void kn_check_value(struct kn_check *c, const char *name, const struct kn_tensor *t) {
+    kn_check_output(c, name, t, KN_ONLY(KN_F64));
+    kn_check_dims(c, name, t, 1, 1, 0, 0, 0);
+    KN_REQUIRE(c, t->slot == KN_SLOT_OUT, "%s lies in slot %s, must be in out", name,
+               kn_slot_name(t->slot));
 }
 
 void kn_check_image(struct kn_check *c, const char *name, const struct kn_tensor *t) {
@@ -138,18 +153,32 @@ void kn_check_matrix(struct kn_check *c, const char *name, const struct kn_tenso
                kn_text_dims(t->rank, t->stride).s);
 }
 
-void kn_check_control(struct kn_check *c, const struct kn_tensor *t, int64_t batch) {
-    KN_REQUIRE(c, t->rank == 1, "control has rank %d, must be 1", t->rank);
-    KN_REQUIRE(c, t->slot == KN_SLOT_CONTROL, "control lies in slot %d, must be in control",
+/* One axis of structs that the host writes. */
+static void check_structs(struct kn_check *c, const char *name, const struct kn_tensor *t,
+                          size_t align) {
+    KN_REQUIRE(c, t->rank == 1, "%s has rank %d, must be 1", name, t->rank);
+    KN_REQUIRE(c, t->slot == KN_SLOT_CONTROL, "%s lies in slot %d, must be in control", name,
                (int)t->slot);
-    KN_REQUIRE(c, t->dim[0] >= 1 && batch % t->dim[0] == 0,
+    KN_REQUIRE(c, t->dim[0] >= 1, "%s has %" PRId64 " entries, must be >= 1", name, t->dim[0]);
+    KN_REQUIRE(c, t->stride[0] == 1, "%s has stride %" PRId64 ", must be 1", name, t->stride[0]);
+    KN_REQUIRE(c, t->offset_bytes % align == 0,
+               "%s lies at byte %" PRIu64 ", must be a multiple of %zu", name, t->offset_bytes,
+               align);
+    KN_REQUIRE(c, t->offset_bytes <= INT64_MAX, "%s lies at byte %" PRIu64, name, t->offset_bytes);
+}
+
+void kn_check_entries(struct kn_check *c, const char *name, const struct kn_tensor *t,
+                      int64_t count, size_t align) {
+    check_structs(c, name, t, align);
+    KN_REQUIRE(c, t->dim[0] == count, "%s has %" PRId64 " entries, must be %" PRId64, name,
+               t->dim[0], count);
+}
+
+void kn_check_control(struct kn_check *c, const struct kn_tensor *t, int64_t batch) {
+    check_structs(c, "control", t, _Alignof(struct kn_control));
+    KN_REQUIRE(c, batch % t->dim[0] == 0,
                "control has %" PRId64 " entries, which must divide a batch of %" PRId64, t->dim[0],
                batch);
-    KN_REQUIRE(c, t->stride[0] == 1, "control has stride %" PRId64 ", must be 1", t->stride[0]);
-    KN_REQUIRE(c, t->offset_bytes % _Alignof(struct kn_control) == 0,
-               "control lies at byte %" PRIu64 ", must be a multiple of %zu", t->offset_bytes,
-               _Alignof(struct kn_control));
-    KN_REQUIRE(c, t->offset_bytes <= INT64_MAX, "control lies at byte %" PRIu64, t->offset_bytes);
 }
 
 void kn_check_rank(struct kn_check *c, const char *name, const struct kn_tensor *t, int rank) {

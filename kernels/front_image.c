@@ -129,18 +129,18 @@ static void check_patches(struct kn_check *c, const struct kn_tensor *z, int64_t
 }
 
 KN_CHECK(gather) {
-    kn_check_tensor(c, "z", &a->z, KN_ONLY(KN_F32));
+    kn_check_tensor(c, "z", &a->z, KN_FULL);
     kn_check_output(c, "out", &a->out, KN_FLOATS);
     check_patches(c, &a->z, a->patch, "out", &a->out);
     kn_check_apart(c, "out", &a->out, "z", &a->z);
 }
 
 KN_CHECK(scatter) {
-    kn_check_tensor(c, "x", &a->x, KN_ONLY(KN_F32));
-    kn_check_tensor(c, "z", &a->z, KN_ONLY(KN_F32));
+    kn_check_tensor(c, "x", &a->x, KN_FULL);
+    kn_check_tensor(c, "z", &a->z, KN_FULL);
     check_patches(c, &a->z, a->patch, "x", &a->x);
     kn_check_matrix(c, "x", &a->x);
-    kn_check_output(c, "out", &a->out, KN_ONLY(KN_F32));
+    kn_check_output(c, "out", &a->out, KN_FULL);
     kn_check_image(c, "out", &a->out);
     kn_check_same_dims(c, "out", &a->out, "z", &a->z);
     kn_check_apart(c, "out", &a->out, "x", &a->x);

@@ -32,7 +32,7 @@ KN_CHECK(linear) {
 }
 
 KN_CHECK(layer_norm) {
-    kn_check_tensor(c, "x", &a->x, KN_ONLY(KN_F32));
+    kn_check_tensor(c, "x", &a->x, KN_FULL);
     kn_check_matrix(c, "x", &a->x);
     check_columns(c, "weight", &a->weight, a->x.dim[1]);
     check_columns(c, "bias", &a->bias, a->x.dim[1]);
@@ -43,9 +43,9 @@ KN_CHECK(layer_norm) {
 }
 
 KN_CHECK(gate) {
-    kn_check_tensor(c, "o", &a->o, KN_ONLY(KN_F32));
+    kn_check_tensor(c, "o", &a->o, KN_FULL);
     kn_check_matrix(c, "o", &a->o);
-    kn_check_tensor(c, "z", &a->z, KN_ONLY(KN_F32));
+    kn_check_tensor(c, "z", &a->z, KN_FULL);
     kn_check_matrix(c, "z", &a->z);
     kn_check_same_dims(c, "z", &a->z, "o", &a->o);
     check_columns(c, "weight", &a->weight, a->o.dim[1]);
@@ -68,11 +68,11 @@ struct attention {
 };
 
 static void check_heads(struct kn_check *c, const struct attention *a) {
-    kn_check_tensor(c, "q", a->q, KN_ONLY(KN_F32));
+    kn_check_tensor(c, "q", a->q, KN_FULL);
     kn_check_rank(c, "q", a->q, 4);
-    kn_check_tensor(c, "k", a->k, KN_ONLY(KN_F32));
+    kn_check_tensor(c, "k", a->k, KN_FULL);
     kn_check_same_dims(c, "k", a->k, "q", a->q);
-    kn_check_tensor(c, "v", a->v, KN_ONLY(KN_F32));
+    kn_check_tensor(c, "v", a->v, KN_FULL);
     kn_check_dims(c, "v", a->v, 4, a->q->dim[0], a->q->dim[1], KN_FREE, a->q->dim[3]);
     KN_REQUIRE(c, a->v->dim[2] % a->q->dim[2] == 0,
                "q has %" PRId64 " groups, which must divide the %" PRId64 " heads of v",
@@ -84,7 +84,7 @@ static void check_heads(struct kn_check *c, const struct attention *a) {
 /* One value, or several, per head. */
 static void check_logits(struct kn_check *c, const char *name, const struct kn_tensor *t,
                          const struct kn_tensor *v, int64_t each) {
-    kn_check_tensor(c, name, t, KN_ONLY(KN_F32));
+    kn_check_tensor(c, name, t, KN_FULL);
     kn_check_rank(c, name, t, 3);
     KN_REQUIRE(c, t->dim[2] % each == 0, "%s is %s, axis 2 must be a multiple of %" PRId64, name,
                kn_text_dims(t->rank, t->dim).s, each);
@@ -96,7 +96,7 @@ static void check_logits(struct kn_check *c, const char *name, const struct kn_t
 static void check_attention(struct kn_check *c, const struct attention *a) {
     check_heads(c, a);
     check_logits(c, "gate", a->gate, a->v, 1);
-    kn_check_output(c, "out", a->out, KN_ONLY(KN_F32));
+    kn_check_output(c, "out", a->out, KN_FULL);
     kn_check_same_dims(c, "out", a->out, "v", a->v);
     KN_REQUIRE(c, !a->step || a->q->dim[1] == 1, "q is %s, a step takes one token per sequence",
                kn_text_dims(a->q->rank, a->q->dim).s);

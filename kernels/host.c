@@ -79,6 +79,7 @@ static void host_close(struct kn_dev *dev) {
 static enum kn_status ref_open(struct kn_dev *dev, const struct kn_dev_params *params,
                                struct kn_err *err) {
     dev->info.description = "reference, double accumulation, 1 thread";
+    dev->info.float64 = true;
     return host_new(dev, err);
 }
 
@@ -241,6 +242,7 @@ static uint64_t now(void) {
 
 struct run_job {
     struct kn_exec *exec;
+    struct kn_stream *stream;
     void *const *base;
     struct kn_err *err;
 };
@@ -257,6 +259,10 @@ static enum kn_status run_exec(void *user) {
     uint64_t begin = now();
     for (size_t i = 0; status == KN_OK && i < exec->count; i++) {
         struct host_node *node = &exec->node[i];
+        if (atomic_load(&job->stream->cancelled)) {
+            status = kn_fail(job->err, KN_ERR_CANCELLED, "cancelled before %s", node->node.label);
+            break;
+        }
         call.plan = node->plan;
         status = host(dev)->table.kernel[node->node.op].run(&call, &node->node.args, job->err);
         if (status != KN_OK)
@@ -282,7 +288,7 @@ static void host_profile(const struct kn_exec *exec, size_t i, struct kn_profile
 static enum kn_status host_run(struct kn_exec *exec, struct kn_stream *stream,
                                const struct kn_bindings *bindings, struct kn_err *err) {
     struct kn_bindings bound = *bindings;
-    struct run_job job = {exec, bound.base, err};
+    struct run_job job = {exec, stream, bound.base, err};
 
     /* kernels only read through it; the binding is not const because the other slots are not */
     if (exec->weights != NULL)

@@ -53,6 +53,7 @@ enum kn_status {
     KN_ERR_UNSUPPORTED, /* the device cannot run this operation at this shape or type */
     KN_ERR_LOST,        /* the device failed and will run nothing more */
     KN_ERR_FAILED,      /* a library call failed; the message names it */
+    KN_ERR_CANCELLED,   /* kn_stream_cancel() ended the run before its last operation */
 };
 
 /* Short name of a status, never NULL: "ok", "no memory" ... Static storage. */
@@ -71,19 +72,24 @@ struct kn_err {
 
 /* -------------------------------------------------------------------------- tensor description */
 
-enum kn_dtype { KN_F32 = 0, KN_F16, KN_BF16, KN_U8, KN_DTYPE_COUNT };
+/*
+ * KN_F64 exists for tests of gradients and for sums: values of KN_F64 tensors named "value" are
+ * written by every device, all other operands may be KN_F64 on "ref" only.
+ */
+enum kn_dtype { KN_F32 = 0, KN_F16, KN_BF16, KN_U8, KN_F64, KN_DTYPE_COUNT };
 
 /* Bytes of one element; 0 for a value outside the enum. */
 size_t kn_dtype_bytes(enum kn_dtype dtype);
-/* "float32", "float16", "bfloat16", "uint8"; static storage. */
+/* "float32", "float16", "bfloat16", "uint8", "float64"; static storage. */
 const char *kn_dtype_name(enum kn_dtype dtype);
 
 #define KN_MAX_RANK 4
 
 /*
  * The memory that a tensor lies in. A slot is bound to an address for each run (struct
- * kn_bindings), except KN_SLOT_WEIGHTS, which is fixed by kn_exec_new() because devices pack
- * weights into their own layout.
+ * kn_bindings), except KN_SLOT_WEIGHTS of an exec made with weights: those are fixed because
+ * devices pack them into their own layout. An exec made without weights reads the parameters of
+ * each run from where KN_SLOT_WEIGHTS is bound: so does training, which changes them.
  */
 enum kn_slot {
     KN_SLOT_WEIGHTS = 0, /* parameters, read only */
@@ -93,7 +99,9 @@ enum kn_slot {
                       */
     KN_SLOT_CONTROL, /* array of struct kn_control, one per stream of the batch */
     KN_SLOT_IN,      /* the caller's input: tensor data, or an array of struct kn_picture */
-    KN_SLOT_OUT,     /* the caller's output, likewise */
+    KN_SLOT_OUT,     /* the caller's output, likewise; losses and sums when training */
+    KN_SLOT_GRADS,   /* gradients of the parameters, laid out as KN_SLOT_WEIGHTS */
+    KN_SLOT_OPTIMIZER, /* what the optimiser keeps: moments, averaged weights, groups */
     KN_SLOT_COUNT
 };
 
@@ -150,6 +158,37 @@ struct kn_control {
     uint32_t reserved;      /* 0 */
     struct kn_mesa_stats
         mesa; /* written by the Mesa operations; the caller clears it when it likes */
+};
+
+/* How a noise operation treats the frames of one clip of a batch. */
+enum kn_noise_kind {
+    KN_NOISE_NONE = 0,
+    KN_NOISE_GAUSSIAN, /* x + strength n */
+    KN_NOISE_POISSON,  /* x + sqrt(strength^2 + gain max(0, (x + 1) / 2)) n: sensor and photons */
+    KN_NOISE_COMPRESSION, /* 8 x 8 blocks lose fine cosine coefficients, as in video coding */
+    KN_NOISE_UNIFORM      /* x + strength (u - 1/2), u uniform in [0, 1): rounding of latents */
+};
+
+/* One per clip, in KN_SLOT_CONTROL. */
+struct kn_sample {
+    uint64_t key;      /* of the random numbers: value i of the clip depends on key and i only */
+    int32_t kind;      /* enum kn_noise_kind */
+    float strength;    /* in units of x; COMPRESSION: quantiser step of the finest coefficients */
+    float gain;        /* POISSON */
+    uint32_t reserved; /* 0 */
+};
+
+#define KN_ADAMW_GROUPS 8
+
+/* What an adamw operation does this time, in KN_SLOT_CONTROL. */
+struct kn_adamw {
+    float rate[KN_ADAMW_GROUPS];  /* learning rate of each group of parameters; 0: left alone */
+    float decay[KN_ADAMW_GROUPS]; /* weight decay, decoupled: param -= rate * decay * param */
+    float beta1, beta2, epsilon;
+    float correction1, correction2; /* 1 - beta1^step, 1 - beta2^step */
+    float scale;                    /* multiplies every gradient: clipping, accumulation */
+    float average;                  /* averaged = average * averaged + (1 - average) * param */
+    uint32_t step;                  /* for the rounding of bf16 moments */
 };
 
 /* --------------------------------------------------------------------------------------- video */
@@ -227,6 +266,7 @@ struct kn_color_in_args {
     struct kn_video video;
     struct kn_tensor out;  /* (T, h, w, 12) f32; 2h >= video.height, 2w >= video.width */
     struct kn_tensor half; /* optional: the same once more in bf16 or f16 */
+    int64_t first;         /* index of the first picture in KN_SLOT_IN, >= 0 */
 };
 
 /*
@@ -373,15 +413,222 @@ struct kn_fenwick_args {
  * for Fenwick.
  */
 struct kn_mesa_args {
-    struct kn_tensor q;       /* (N, T, G, D) f32 */
-    struct kn_tensor k;       /* (N, T, G, D) f32 */
-    struct kn_tensor v;       /* (N, T, H, D) f32 */
-    struct kn_tensor gate;    /* (N, T, H) f32, logits */
-    struct kn_tensor beta;    /* (N, T, H) f32, logits */
-    struct kn_tensor lambda;  /* (H, D) f32 in KN_SLOT_WEIGHTS, before softplus */
-    struct kn_tensor out;     /* (N, T, H, D) f32 */
-    struct kn_tensor control; /* (B) control, B divides N */
+    struct kn_tensor q;        /* (N, T, G, D) f32 */
+    struct kn_tensor k;        /* (N, T, G, D) f32 */
+    struct kn_tensor v;        /* (N, T, H, D) f32 */
+    struct kn_tensor gate;     /* (N, T, H) f32, logits */
+    struct kn_tensor beta;     /* (N, T, H) f32, logits */
+    struct kn_tensor lambda;   /* (H, D) f32 in KN_SLOT_WEIGHTS, before softplus */
+    struct kn_tensor out;      /* (N, T, H, D) f32 */
+    struct kn_tensor solution; /* optional (N, T, H, D) f32: (H_t + Lambda)^-1 q^_t, for backward */
+    struct kn_tensor control;  /* (B) control, B divides N */
     uint64_t state_offset_bytes;
+};
+
+/* ------------------------------------------------------------------------- operations: backward */
+
+/*
+ * Gradients of a scalar loss. "dx" is the gradient with respect to x, and so on; it has the dims of
+ * x. Rules that hold for all of them:
+ *   - Gradients of parameters lie in KN_SLOT_GRADS, are f32 (f64 on "ref") and dense, and are added
+ *     to what is there: the caller clears them (kn_zero), so batches accumulate.
+ *   - Gradients of activations are written, or added to what is there when accumulate is set.
+ *   - Results do not depend on the number of threads, nor on anything but the operands.
+ * Formulas: docs/mathematics.md, one section per operation.
+ */
+
+/* zero: out = 0. */
+struct kn_zero_args {
+    struct kn_tensor out; /* any rank and type but u8 */
+};
+
+/* relu_backward: dx = dy where y > 0, else 0. y: what the ReLU gave. */
+struct kn_relu_backward_args {
+    struct kn_tensor y;  /* (T, h, w, C) f32, f16 or bf16 */
+    struct kn_tensor dy; /* as y */
+    struct kn_tensor dx; /* as y; may be dy */
+};
+
+/*
+ * conv_backward_data: dx (+)= sum over taps of W' dy, the gradient of conv's x, or of its past.
+ * dy: gradient before bias and residual, that is of conv's output once relu_backward is through.
+ */
+struct kn_conv_backward_data_args {
+    struct kn_tensor dy;     /* (T, h, w, O) f32, f16 or bf16 */
+    struct kn_tensor weight; /* (O, I or 2I, k, k) f32 in KN_SLOT_WEIGHTS, as in conv */
+    struct kn_tensor dx;     /* (T, h, w, I), dtype of dy */
+    bool past;               /* of the second half of weight's inputs; weight then has 2I */
+    bool accumulate;
+};
+
+/* conv_backward_weights: dweight += sum dy x^T over positions and taps, dbias += sum dy. */
+struct kn_conv_backward_weights_args {
+    struct kn_tensor x;       /* (T, h, w, I) f32, f16 or bf16 */
+    struct kn_tensor past;    /* optional, as x */
+    struct kn_tensor dy;      /* (T, h, w, O), dtype of x */
+    struct kn_tensor dweight; /* (O, I or with past 2I, k, k) f32 in KN_SLOT_GRADS */
+    struct kn_tensor dbias;   /* optional (O) f32 in KN_SLOT_GRADS */
+};
+
+/*
+ * shift_backward: both inputs of a shift whose past is x, lag frames earlier in the same memory:
+ * dx[t + lag, ..., n:] += dy[t, ..., n:], dx[t, ..., :n] += dy[t, ..., :n].
+ */
+struct kn_shift_backward_args {
+    struct kn_tensor dy; /* (T, h, w, C) f32, f16 or bf16 */
+    struct kn_tensor dx; /* (T + lag, h, w, C), dtype of dy; added to. Starts at the oldest past */
+    int64_t channels;    /* n, 1 .. C */
+    int64_t lag;         /* >= 1 */
+};
+
+/* linear_backward_data: dx (+)= dy W. */
+struct kn_linear_backward_data_args {
+    struct kn_tensor dy;     /* (M, N) f32, f16 or bf16 */
+    struct kn_tensor weight; /* (N, K) f32 in KN_SLOT_WEIGHTS */
+    struct kn_tensor dx;     /* (M, K) f32, f16 or bf16 */
+    bool accumulate;
+};
+
+/* linear_backward_weights: dweight += dy^T x, dbias += sum of dy over rows. */
+struct kn_linear_backward_weights_args {
+    struct kn_tensor x;       /* (M, K) f32, f16 or bf16 */
+    struct kn_tensor dy;      /* (M, N) f32, f16 or bf16 */
+    struct kn_tensor dweight; /* (N, K) f32 in KN_SLOT_GRADS */
+    struct kn_tensor dbias;   /* optional (N) f32 in KN_SLOT_GRADS */
+};
+
+/* layer_norm_backward: mean and variance are computed again from x. */
+struct kn_layer_norm_backward_args {
+    struct kn_tensor x;       /* (M, D) f32 */
+    struct kn_tensor weight;  /* (D) f32 in KN_SLOT_WEIGHTS */
+    struct kn_tensor dy;      /* (M, D) f32, f16 or bf16 */
+    struct kn_tensor dx;      /* (M, D) f32 */
+    struct kn_tensor dweight; /* (D) f32 in KN_SLOT_GRADS */
+    struct kn_tensor dbias;   /* (D) f32 in KN_SLOT_GRADS */
+    float epsilon;            /* as in layer_norm */
+    bool accumulate;
+};
+
+/* gate_backward: of gate's o, z and weight. */
+struct kn_gate_backward_args {
+    struct kn_tensor o;       /* (M, D) f32 */
+    struct kn_tensor z;       /* (M, D) f32 */
+    struct kn_tensor weight;  /* (D) f32 in KN_SLOT_WEIGHTS */
+    struct kn_tensor dy;      /* (M, D) f32, f16 or bf16 */
+    struct kn_tensor d_o;     /* (M, D) f32, written */
+    struct kn_tensor dz;      /* (M, D) f32, written */
+    struct kn_tensor dweight; /* (D) f32 in KN_SLOT_GRADS */
+    int64_t heads;
+    float epsilon;
+};
+
+/*
+ * fenwick_backward: gradients of the raw q, k, v and of the logits. Through chunks and the tree
+ * over them, O(T log T); the gate's gradient is made of sums of products only, never of a
+ * difference of long sums. control describes the state before the clip: state NULL or t = 0 or reset
+ * means none, else control.state points to a copy from before the forward run; it is read only, and
+ * no gradient flows into it.
+ */
+struct kn_fenwick_backward_args {
+    struct kn_tensor q, k, v, gate, level;      /* as in fenwick */
+    struct kn_tensor dout;                      /* (N, T, H, D) f32 */
+    struct kn_tensor dq, dk, dv, dgate, dlevel; /* as q ...; written. q and k: summed over heads */
+    struct kn_tensor control;
+    int64_t levels;
+    uint64_t state_offset_bytes;
+};
+
+/*
+ * mesa_backward: implicit differentiation; the adjoint system (H_t + Lambda) y_t = G_t dout_t is
+ * solved as in the forward direction, rows stop at cg_tolerance * |G_t dout_t|, so gradients scale
+ * with the loss. control as for fenwick_backward; its mesa statistics count the adjoint rows.
+ */
+struct kn_mesa_backward_args {
+    struct kn_tensor q, k, v, gate, beta, lambda; /* as in mesa */
+    struct kn_tensor solution;                    /* as mesa wrote it */
+    struct kn_tensor dout;                        /* (N, T, H, D) f32 */
+    struct kn_tensor dq, dk, dv, dgate, dbeta; /* as q ...; written. q and k: summed over heads */
+    struct kn_tensor dlambda;                  /* (H, D) f32 in KN_SLOT_GRADS */
+    struct kn_tensor control;
+    uint64_t state_offset_bytes;
+};
+
+/* ------------------------------------------------------------------------- operations: training */
+
+/*
+ * noise: out = what a camera, a channel or a quantiser makes of x, clip by clip as its kn_sample
+ * says. Frames are in the order (time, clip): frame f belongs to clip f % B, and element i of a clip
+ * counts time, row, column, channel. GAUSSIAN, POISSON and COMPRESSION take x for colours in [-1, 1]
+ * as color_in gives them, and round and clamp the result to 8 bit; UNIFORM does neither.
+ */
+struct kn_noise_args {
+    struct kn_tensor x;      /* (T * B, h, w, C) f32; COMPRESSION needs C = 12 */
+    struct kn_tensor out;    /* as x; may be x */
+    struct kn_tensor sample; /* (B) struct kn_sample in KN_SLOT_CONTROL */
+};
+
+/* mask: out = x + mask where a frame is missing: missing[f] is 0 or 1. */
+struct kn_mask_args {
+    struct kn_tensor x;       /* (F, h, w, C) f32 */
+    struct kn_tensor mask;    /* (C) f32 in KN_SLOT_WEIGHTS */
+    struct kn_tensor missing; /* (F) f32 in KN_SLOT_CONTROL */
+    struct kn_tensor out;     /* as x; may be x */
+};
+
+/* mask_backward: dmask += sum of missing[f] dy over positions. (dx is dy.) */
+struct kn_mask_backward_args {
+    struct kn_tensor dy;      /* (F, h, w, C) f32 */
+    struct kn_tensor missing; /* (F) f32 in KN_SLOT_CONTROL */
+    struct kn_tensor dmask;   /* (C) f32 in KN_SLOT_GRADS */
+};
+
+/*
+ * Losses: value += the loss, dx += weight * d loss / d x; each is a mean, so that its size does not
+ * depend on the batch. x and target are images of 12 channels as color_in gives them; "pixels" are
+ * those of the pictures, twice as wide and high. Frames are in the order (time, clip), lag = clips.
+ *   mean_square        mean of (x - target)^2
+ *   charbonnier        mean of sqrt((x - target)^2 + 1e-6)
+ *   temporal_difference  mean of sqrt(e^2 + 1e-6), e = (x - target)[f] - (x - target)[f - lag],
+ *                      f >= lag; 0 when there is one frame
+ *   laplacian          mean over up to 4 levels (while both sides are >= 8 pixels) of the mean of
+ *                      sqrt(b^2 + 1e-6), b the bands of the Laplacian pyramid of x - target
+ *                      (Burt and Adelson 1983; 5-tap binomial, edges repeated)
+ *   ms_ssim            1 - MS-SSIM (Wang, Simoncelli, Bovik 2003) of (x + 1) / 2 and (target + 1) / 2, per
+ *                      colour, 11-tap Gaussian of sigma 1.5 inside the picture only, up to 3 scales
+ *                      while both sides are >= 11 pixels, the first scales' exponents divided by
+ *                      their sum; 0 for pictures below 11 pixels
+ */
+struct kn_loss_args {
+    struct kn_tensor x;      /* (F, h, w, 12) f32 */
+    struct kn_tensor target; /* as x */
+    struct kn_tensor dx;     /* optional, as x; added to */
+    struct kn_tensor value;  /* (1) f64 in KN_SLOT_OUT; added to */
+    int64_t lag;             /* clips B; divides F. Used by temporal_difference only */
+    float weight;            /* of the gradient; finite */
+};
+
+/* square_sum: value += sum of x^2, in double. */
+struct kn_square_sum_args {
+    struct kn_tensor x;     /* (n) f32 */
+    struct kn_tensor value; /* (1) f64 in KN_SLOT_OUT */
+};
+
+/*
+ * adamw (Loshchilov and Hutter 2019): with g = scale * grad and r = rate[group], d = decay[group]
+ *   first = beta1 first + (1 - beta1) g,   second = beta2 second + (1 - beta2) g^2
+ *   param -= r d param + r (first / correction1) / (sqrt(second / correction2) + epsilon)
+ *   averaged = average averaged + (1 - average) param
+ * A group with rate 0 is left alone altogether (averaged too). bf16 moments are rounded
+ * stochastically, by a hash of element and step.
+ */
+struct kn_adamw_args {
+    struct kn_tensor param;    /* (n) f32 in KN_SLOT_WEIGHTS, n a multiple of 64; written */
+    struct kn_tensor grad;     /* (n) f32 in KN_SLOT_GRADS */
+    struct kn_tensor first;    /* (n) f32 or bf16 in KN_SLOT_OPTIMIZER */
+    struct kn_tensor second;   /* as first */
+    struct kn_tensor averaged; /* optional (n) f32 in KN_SLOT_OPTIMIZER */
+    struct kn_tensor group;    /* (n / 64) u8 in KN_SLOT_OPTIMIZER, < KN_ADAMW_GROUPS */
+    struct kn_tensor control;  /* (1) struct kn_adamw in KN_SLOT_CONTROL */
 };
 
 #define KN_MIN_LEVELS 2
@@ -389,21 +636,42 @@ struct kn_mesa_args {
 #define KN_MAX_HEAD_DIM 128 /* D of both attention operations is 1 .. 128 */
 
 /* The table of operations: X(name, ENUM, args struct). Adding one: docs/architecture.md. */
-#define KN_OPERATIONS(X)                   \
-    X(color_in, COLOR_IN, color_in)        \
-    X(color_out, COLOR_OUT, color_out)     \
-    X(conv, CONV, conv)                    \
-    X(shift, SHIFT, shift)                 \
-    X(convert, CONVERT, convert)           \
-    X(linear, LINEAR, linear)              \
-    X(layer_norm, LAYER_NORM, layer_norm)  \
-    X(gate, GATE, gate)                    \
-    X(gather, GATHER, gather)              \
-    X(scatter, SCATTER, scatter)           \
-    X(fenwick_clip, FENWICK_CLIP, fenwick) \
-    X(fenwick_step, FENWICK_STEP, fenwick) \
-    X(mesa_clip, MESA_CLIP, mesa)          \
-    X(mesa_step, MESA_STEP, mesa)
+#define KN_OPERATIONS(X)                                                         \
+    X(color_in, COLOR_IN, color_in)                                              \
+    X(color_out, COLOR_OUT, color_out)                                           \
+    X(conv, CONV, conv)                                                          \
+    X(shift, SHIFT, shift)                                                       \
+    X(convert, CONVERT, convert)                                                 \
+    X(linear, LINEAR, linear)                                                    \
+    X(layer_norm, LAYER_NORM, layer_norm)                                        \
+    X(gate, GATE, gate)                                                          \
+    X(gather, GATHER, gather)                                                    \
+    X(scatter, SCATTER, scatter)                                                 \
+    X(fenwick_clip, FENWICK_CLIP, fenwick)                                       \
+    X(fenwick_step, FENWICK_STEP, fenwick)                                       \
+    X(mesa_clip, MESA_CLIP, mesa)                                                \
+    X(mesa_step, MESA_STEP, mesa)                                                \
+    X(zero, ZERO, zero)                                                          \
+    X(relu_backward, RELU_BACKWARD, relu_backward)                               \
+    X(conv_backward_data, CONV_BACKWARD_DATA, conv_backward_data)                \
+    X(conv_backward_weights, CONV_BACKWARD_WEIGHTS, conv_backward_weights)       \
+    X(shift_backward, SHIFT_BACKWARD, shift_backward)                            \
+    X(linear_backward_data, LINEAR_BACKWARD_DATA, linear_backward_data)          \
+    X(linear_backward_weights, LINEAR_BACKWARD_WEIGHTS, linear_backward_weights) \
+    X(layer_norm_backward, LAYER_NORM_BACKWARD, layer_norm_backward)             \
+    X(gate_backward, GATE_BACKWARD, gate_backward)                               \
+    X(fenwick_backward, FENWICK_BACKWARD, fenwick_backward)                      \
+    X(mesa_backward, MESA_BACKWARD, mesa_backward)                               \
+    X(noise, NOISE, noise)                                                       \
+    X(mask, MASK, mask)                                                          \
+    X(mask_backward, MASK_BACKWARD, mask_backward)                               \
+    X(mean_square, MEAN_SQUARE, loss)                                            \
+    X(charbonnier, CHARBONNIER, loss)                                            \
+    X(temporal_difference, TEMPORAL_DIFFERENCE, loss)                            \
+    X(laplacian, LAPLACIAN, loss)                                                \
+    X(ms_ssim, MS_SSIM, loss)                                                    \
+    X(square_sum, SQUARE_SUM, square_sum)                                        \
+    X(adamw, ADAMW, adamw)
 
 enum kn_op {
 #define X(name, NAME, args) KN_OP_##NAME,
@@ -443,6 +711,23 @@ struct kn_node {
         struct kn_scatter_args scatter;
         struct kn_fenwick_args fenwick;
         struct kn_mesa_args mesa;
+        struct kn_zero_args zero;
+        struct kn_relu_backward_args relu_backward;
+        struct kn_conv_backward_data_args conv_backward_data;
+        struct kn_conv_backward_weights_args conv_backward_weights;
+        struct kn_shift_backward_args shift_backward;
+        struct kn_linear_backward_data_args linear_backward_data;
+        struct kn_linear_backward_weights_args linear_backward_weights;
+        struct kn_layer_norm_backward_args layer_norm_backward;
+        struct kn_gate_backward_args gate_backward;
+        struct kn_fenwick_backward_args fenwick_backward;
+        struct kn_mesa_backward_args mesa_backward;
+        struct kn_noise_args noise;
+        struct kn_mask_args mask;
+        struct kn_mask_backward_args mask_backward;
+        struct kn_loss_args loss;
+        struct kn_square_sum_args square_sum;
+        struct kn_adamw_args adamw;
     } args;
 };
 
@@ -470,7 +755,7 @@ const struct kn_node *kn_program_node(const struct kn_program *program, size_t i
 KN_OPERATIONS(X)
 #undef X
 
-/* Multiply-accumulates of one run of a node: convolutions and linear layers only, else 0. */
+/* Multiply-accumulates of one run of a node: convolutions and linear layers, forward and backward, else 0. */
 uint64_t kn_node_macs(const struct kn_node *node);
 
 /* -------------------------------------------------------------------------------------- device */
@@ -497,6 +782,7 @@ struct kn_dev_info {
     const char *name;        /* as opened, index included: "cpu", "cuda:0" */
     const char *description; /* e.g. "AVX-512, bf16, 2 threads, oneDNN 2.6.3" */
     bool host_memory;        /* kn_buf_host() works; pictures and tensors are ordinary memory */
+    bool float64;            /* KN_F64 operands are known: "ref" only */
     bool fast_bf16;          /* bf16 convolutions are native, so precision "auto" means bf16 */
     int threads;
 };
@@ -563,11 +849,18 @@ void kn_stream_free(struct kn_stream *stream); /* waits for its work; NULL is fi
 /* Waits until everything handed in is done; returns the first failure since the last call that no
  * kn_exec_run() has returned. */
 KN_MUST_CHECK enum kn_status kn_stream_sync(struct kn_stream *stream, struct kn_err *err);
+/*
+ * While cancel is true, runs of the stream end with KN_ERR_CANCELLED before their next operation,
+ * also the one under way. What they were writing is then incomplete. Thread-safety: any thread, at
+ * any time in the stream's life.
+ */
+void kn_stream_cancel(struct kn_stream *stream, bool cancel);
 
 /*
  * A program compiled for a device and weights: library primitives, packed weights and scratch
- * memory made once. Holds a reference to the weights; the program may be freed. weights may be NULL
- * when no tensor lies in them. Tensors in KN_SLOT_WEIGHTS must end inside the weights.
+ * memory made once. Holds a reference to the weights; the program may be freed. With weights NULL
+ * the slot is bound for each run, and its values may change between runs. Tensors in
+ * KN_SLOT_WEIGHTS must end inside the weights, where given.
  * Thread-safety: any thread; runs of one exec may come from several streams.
  */
 struct kn_exec;
@@ -590,7 +883,7 @@ void kn_exec_profile(const struct kn_exec *exec, size_t i, struct kn_profile *pr
 
 /*
  * Device addresses of the slots for one run; those that the program does not use may be NULL. The
- * entry of KN_SLOT_WEIGHTS is ignored.
+ * entry of KN_SLOT_WEIGHTS is ignored by an exec made with weights.
  */
 struct kn_bindings {
     void *base[KN_SLOT_COUNT];

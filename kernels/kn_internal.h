@@ -10,6 +10,8 @@
 #ifndef KN_INTERNAL_H
 #define KN_INTERNAL_H
 
+#include <stdatomic.h>
+
 #include "kn.h"
 
 #define KN_ALIGN 256 /* bytes, of every buffer */
@@ -47,7 +49,7 @@ enum kn_status kn_host_alloc(uint64_t bytes, const char *what, void **address, s
 
 /* ------------------------------------------------------------------------------------- programs */
 
-#define KN_MAX_OPERANDS 8 /* tensors of one operation */
+#define KN_MAX_OPERANDS 16 /* tensors of one operation */
 
 /* The tensors of a node that are not left out; returns how many. */
 int kn_node_tensors(const struct kn_node *node, const struct kn_tensor *tensor[KN_MAX_OPERANDS]);
@@ -76,7 +78,8 @@ static inline void *kn_at(const struct kn_call *call, const struct kn_tensor *t)
 /* What prepare is given and what it leaves. */
 struct kn_prepare {
     struct kn_dev *dev;
-    struct kn_weights *weights; /* host address of its data: kn_weights_data() */
+    struct kn_weights *weights; /* host address of its data: kn_weights_data(); NULL: bound per run,
+                                   so nothing may be packed before */
     int threads;
     void *plan;             /* out: freed by the kernel's release */
     uint64_t scratch_bytes; /* out: scratch wanted at run time */
@@ -149,6 +152,7 @@ enum kn_status kn_buf_check(const struct kn_buf *buf, uint64_t offset, uint64_t 
 
 struct kn_stream {
     struct kn_dev *dev;
+    atomic_bool cancelled; /* kn_stream_cancel() */
     void *priv;
 };
 

@@ -27,6 +27,8 @@ const char *kn_status_name(enum kn_status status) {
         return "device lost";
     case KN_ERR_FAILED:
         return "failed";
+    case KN_ERR_CANCELLED:
+        return "cancelled";
     }
     return "unknown status";
 }

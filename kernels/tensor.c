@@ -6,14 +6,17 @@
 
 size_t kn_dtype_bytes(enum kn_dtype dtype) {
     static const size_t bytes[KN_DTYPE_COUNT] = {
-        [KN_F32] = 4, [KN_F16] = 2, [KN_BF16] = 2, [KN_U8] = 1};
+        [KN_F32] = 4, [KN_F16] = 2, [KN_BF16] = 2, [KN_U8] = 1, [KN_F64] = 8};
 
     return (unsigned)dtype < KN_DTYPE_COUNT ? bytes[dtype] : 0;
 }
 
 const char *kn_dtype_name(enum kn_dtype dtype) {
-    static const char *const name[KN_DTYPE_COUNT] = {
-        [KN_F32] = "float32", [KN_F16] = "float16", [KN_BF16] = "bfloat16", [KN_U8] = "uint8"};
+    static const char *const name[KN_DTYPE_COUNT] = {[KN_F32] = "float32",
+                                                     [KN_F16] = "float16",
+                                                     [KN_BF16] = "bfloat16",
+                                                     [KN_U8] = "uint8",
+                                                     [KN_F64] = "float64"};
 
     return (unsigned)dtype < KN_DTYPE_COUNT ? name[dtype] : "unknown type";
 }
@@ -65,10 +68,15 @@ bool kn_tensor_extent(const struct kn_tensor *t, uint64_t *bytes) {
 }
 
 const char *kn_slot_name(enum kn_slot slot) {
-    static const char *const name[KN_SLOT_COUNT] = {
-        [KN_SLOT_WEIGHTS] = "weights", [KN_SLOT_WORK] = "work",       [KN_SLOT_PAST] = "past",
-        [KN_SLOT_PRESENT] = "present", [KN_SLOT_CONTROL] = "control", [KN_SLOT_IN] = "in",
-        [KN_SLOT_OUT] = "out"};
+    static const char *const name[KN_SLOT_COUNT] = {[KN_SLOT_WEIGHTS] = "weights",
+                                                    [KN_SLOT_WORK] = "work",
+                                                    [KN_SLOT_PAST] = "past",
+                                                    [KN_SLOT_PRESENT] = "present",
+                                                    [KN_SLOT_CONTROL] = "control",
+                                                    [KN_SLOT_IN] = "in",
+                                                    [KN_SLOT_OUT] = "out",
+                                                    [KN_SLOT_GRADS] = "gradients",
+                                                    [KN_SLOT_OPTIMIZER] = "optimizer"};
 
     return (unsigned)slot < KN_SLOT_COUNT ? name[slot] : "unknown slot";
 }

@@ -72,6 +72,8 @@ static inline double kn_ref_load(const void *base, enum kn_dtype dtype, int64_t 
         return kn_ref_f16_decode(((const uint16_t *)base)[i]);
     case KN_BF16:
         return kn_ref_bf16_decode(((const uint16_t *)base)[i]);
+    case KN_F64:
+        return ((const double *)base)[i];
     default:
         return ((const uint8_t *)base)[i];
     }
@@ -87,6 +89,9 @@ static inline void kn_ref_store(void *base, enum kn_dtype dtype, int64_t i, doub
         break;
     case KN_BF16:
         ((uint16_t *)base)[i] = kn_ref_bf16_encode((float)value);
+        break;
+    case KN_F64:
+        ((double *)base)[i] = value;
         break;
     default:
         ((uint8_t *)base)[i] = (uint8_t)value;
