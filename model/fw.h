@@ -45,6 +45,7 @@ enum fw_error {
     FW_ERROR_NO_SPACE,    /* memory or memory limit; the message holds bytes wanted and available */
     FW_ERROR_UNSUPPORTED, /* the device cannot run this network at this size */
     FW_ERROR_FAILED,      /* a library or the device failed while running */
+    FW_ERROR_CANCELLED,   /* fw_trainer_cancel() */
 };
 
 /* -------------------------------------------------------------------------------------- config */
@@ -137,7 +138,8 @@ enum fw_precision {
     FW_PRECISION_AUTO,
     FW_PRECISION_FLOAT32,
     FW_PRECISION_BFLOAT16,
-    FW_PRECISION_FLOAT16
+    FW_PRECISION_FLOAT16,
+    FW_PRECISION_FLOAT64 /* device "ref" only: for tests of gradients */
 };
 
 struct fw_model_params {
@@ -272,6 +274,165 @@ struct fw_stream_stats {
     int live_states;           /* Fenwick states read by the last frame, per head */
 };
 void fw_stream_stats(const struct fw_stream *stream, struct fw_stream_stats *stats);
+
+/* ------------------------------------------------------------------------------------ training */
+
+enum fw_task {
+    FW_TASK_RESTORE,     /* clean frames from noisy ones */
+    FW_TASK_RECONSTRUCT, /* the frame itself, through latents rounded to 8, 6 or 4 bit */
+    FW_TASK_PREDICT,     /* frames that are missing, from those before */
+};
+
+/* What makes noisy frames of clean ones. */
+enum fw_noise {
+    FW_NOISE_GAUSSIAN,
+    FW_NOISE_POISSON_GAUSSIAN, /* photons and sensor */
+    FW_NOISE_COMPRESSION,      /* blocks with their fine detail quantised away */
+    FW_NOISE_MIXED,            /* each clip one of the three */
+};
+
+/* Weights of the parts of a loss; what each part is: kn_loss_args in kn.h. 0: left out. */
+struct fw_loss {
+    double mean_square, charbonnier, temporal_difference, laplacian, ms_ssim;
+};
+/*
+ * From text: a name ("mean-square", "charbonnier", "temporal-difference", "laplacian", "ms-ssim"),
+ * "perceptual" (charbonnier=1, laplacian=0.5, temporal-difference=0.5, ms-ssim=0.15), or a list
+ * "name=weight,name=weight". FALSE and FW_ERROR_ARGUMENT, naming what is allowed.
+ */
+gboolean fw_loss_parse(const char *text, struct fw_loss *loss, GError **error);
+
+struct fw_trainer_params {
+    const char *weights; /* to start from, or NULL: the identity of preset */
+    const char *preset;  /* as in fw_model_params */
+    const char *device;  /* likewise */
+    int threads;
+    enum fw_task task;
+    struct fw_loss loss;
+    enum fw_noise noise;
+    double noise_min, noise_max; /* standard deviation in 8-bit levels, 0..255; drawn per clip */
+    gboolean fixed_noise;        /* the same noise in every step: for tests of training itself */
+    gboolean augment;            /* flips and time strides */
+    guint batch_size;            /* clips of a step, 1..1024 */
+    guint clip_length;           /* frames of a clip, 1..65536 */
+    guint crop_size;             /* side of the square that is cut out, pixels; 16..4096, even */
+    guint accumulate;            /* batches whose gradients make one step, 1..1024 */
+    guint carry_state;           /* clips in a row that continue each other, 1: none; 1..1024 */
+    guint64 steps;               /* of the whole run, >= 1: the schedule belongs to it */
+    guint64 epochs;              /* passes over the source after which the run ends; 0: no limit */
+    double learning_rate,
+        temporal_learning_rate; /* the latter a factor; 0: layers stay as they are */
+    double weight_decay;
+    guint64 warmup;        /* steps of linear warm-up; then a cosine down to 0 at steps */
+    double grad_clip;      /* largest global norm of the gradient; 0: no limit */
+    double ema;            /* decay of averaged weights, 0: none; 0..0.99999 */
+    enum kn_dtype moments; /* KN_F32 or KN_BF16 */
+    guint64 seed;
+    guint64 reservoir_bytes;     /* largest size of the frames kept */
+    guint64 validation_interval; /* steps; 0: no clips are kept apart */
+};
+/* The documented defaults; what the element shows too. */
+void fw_trainer_defaults(struct fw_trainer_params *params);
+
+/*
+ * Fits a network to frames. Who has frames gives them one by one and runs steps when they are due:
+ *
+ *   fw_trainer_frame(t, ...);
+ *   while (fw_trainer_due(t)) fw_trainer_step(t, ...);
+ *
+ * so what step k sees depends on the frames given before it, on k and on the seed, and on no clock
+ * or thread. Frames become clips of frames that follow each other; a cut, a new size or a scene
+ * change (by a histogram) ends a clip; clips fill a reservoir, from which steps draw crops. The
+ * first step is due when 64 clips are there, the reservoir is full, or the source has ended; then
+ * each new clip makes FW_STEPS_PER_CLIP steps due. When a source ends, fw_trainer_end() says
+ * whether it should be given again from its start; a clip that the reservoir already holds from an
+ * earlier pass is not stored twice.
+ * Thread-safety: one thread at a time, except where noted.
+ */
+struct fw_trainer;
+
+#define FW_STEPS_PER_CLIP 4
+
+struct fw_trainer *fw_trainer_new(const struct fw_trainer_params *params, GError **error);
+void fw_trainer_free(struct fw_trainer *trainer); /* NULL is fine */
+
+/* Packed RGB, 8 bit. A frame smaller than crop_size is FW_ERROR_ARGUMENT; nothing is lost by it. */
+gboolean fw_trainer_frame(struct fw_trainer *trainer, const guint8 *rgb, gsize stride, int width,
+                          int height, GError **error);
+/* The next frame does not follow the last one. */
+void fw_trainer_cut(struct fw_trainer *trainer);
+/* Steps to run before the next frame is given. */
+guint fw_trainer_due(const struct fw_trainer *trainer);
+
+enum fw_source {
+    FW_SOURCE_FAILED, /* error is set: not a single clip of clip_length frames, say */
+    FW_SOURCE_REWIND, /* give the source again from its start */
+    FW_SOURCE_DONE,   /* all steps or epochs are done */
+};
+/*
+ * The source has ended of itself. When it then cannot be given again, fw_trainer_without_source()
+ * makes the remaining steps due at once if the reservoir holds all of it, else fails.
+ */
+enum fw_source fw_trainer_end(struct fw_trainer *trainer, GError **error);
+gboolean fw_trainer_without_source(struct fw_trainer *trainer, GError **error);
+/* All steps or epochs are done. */
+gboolean fw_trainer_finished(const struct fw_trainer *trainer);
+
+enum fw_step {
+    FW_STEP_DONE,
+    FW_STEP_SKIPPED,   /* loss or gradient not finite, or a spike: weights as before */
+    FW_STEP_CANCELLED, /* by fw_trainer_cancel(): as if it had not begun */
+    FW_STEP_FAILED,    /* error is set; ten skipped in a row among others */
+};
+/* One step. */
+enum fw_step fw_trainer_step(struct fw_trainer *trainer, GError **error);
+/* While cancel is TRUE steps return FW_STEP_CANCELLED as soon as they can. From any thread. */
+void fw_trainer_cancel(struct fw_trainer *trainer, gboolean cancel);
+
+/* The weights (averaged ones when ema is on) as a file for the other elements. */
+gboolean fw_trainer_save(struct fw_trainer *trainer, const char *path, GError **error);
+/*
+ * folder/step-00001234.safetensors: weights, moments, averaged weights, carried state, step and
+ * reservoir cursor; the whole file or none. Only the newest keep (0: all) stay.
+ */
+gboolean fw_trainer_checkpoint(struct fw_trainer *trainer, const char *folder, guint keep,
+                               GError **error);
+/*
+ * Before the first frame: continues from the newest whole checkpoint of folder, or from a file.
+ * Frames must then be given from the source's start; those that only refill the reservoir make no
+ * step due. TRUE with *step = 0 when folder has none. FW_ERROR_MISMATCH names the parameter that
+ * differs from the run's.
+ */
+gboolean fw_trainer_resume(struct fw_trainer *trainer, const char *path, guint64 *step,
+                           GError **error);
+
+/* Where training stands; doubles are NAN where there is no figure yet. */
+struct fw_train_report {
+    guint64 step, steps, epoch, skipped;
+    guint64 clips, frames; /* clips drawn by steps; frames received */
+    guint64 reservoir_clips, reservoir_bytes;
+    double loss, psnr;   /* of the last step; psnr: of mean square, [-1, 1] as 255 */
+    double loss_mean;    /* moving mean over about 100 steps */
+    struct fw_loss part; /* unweighted parts of the last loss */
+    double validation_psnr, validation_input_psnr; /* output and input against the clean clips */
+    guint64 validation_step;                       /* when */
+    double gradient_norm, learning_rate;
+    guint64 bytes; /* of memory: activations, weights, moments, reservoir */
+    struct kn_mesa_stats mesa;
+};
+void fw_trainer_report(const struct fw_trainer *trainer, struct fw_train_report *report);
+const char *fw_trainer_device(const struct fw_trainer *trainer);
+const char *fw_trainer_device_description(const struct fw_trainer *trainer);
+
+/*
+ * Rows of figures: CSV with a header line (appended to when the file is there), or a TensorBoard
+ * event file in a folder. Flushed after each row.
+ */
+struct fw_metrics;
+struct fw_metrics *fw_metrics_new(const char *csv, const char *tensorboard, GError **error);
+gboolean fw_metrics_write(struct fw_metrics *metrics, const struct fw_train_report *report,
+                          double seconds, GError **error);
+void fw_metrics_free(struct fw_metrics *metrics); /* NULL is fine */
 
 G_END_DECLS
 
