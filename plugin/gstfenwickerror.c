@@ -63,6 +63,7 @@ gst_fenwick_error_from (GstFenwickError * to, const GError * from,
     case FW_ERROR_UNSUPPORTED:
       set (to, stream, GST_STREAM_ERROR_FORMAT, HINT_PRECISION);
       break;
+    case FW_ERROR_CANCELLED:
     case FW_ERROR_FAILED:
       break;
   }
