@@ -81,3 +81,17 @@ enum kn_status kn_buf_read(const struct kn_buf *buf, uint64_t offset, void *to, 
         return kn_fail(err, KN_ERR_ARG, "destination is NULL");
     return buf->dev->backend->read(buf->dev, to, (const char *)buf->address + offset, bytes, err);
 }
+
+enum kn_status kn_buf_copy(struct kn_buf *to, uint64_t to_offset, const struct kn_buf *from,
+                           uint64_t from_offset, uint64_t bytes, struct kn_err *err) {
+    enum kn_status status = kn_buf_check(to, to_offset, bytes, err);
+
+    if (status == KN_OK)
+        status = kn_buf_check(from, from_offset, bytes, err);
+    if (status != KN_OK || bytes == 0)
+        return status;
+    if (to->dev != from->dev)
+        return kn_fail(err, KN_ERR_ARG, "the buffers are of two devices");
+    return to->dev->backend->copy(to->dev, (char *)to->address + to_offset,
+                                  (const char *)from->address + from_offset, bytes, err);
+}

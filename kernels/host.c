@@ -296,14 +296,14 @@ static enum kn_status host_run(struct kn_exec *exec, struct kn_stream *stream,
     return host_do(exec->dev, run_exec, &job);
 }
 
-#define HOST_BACKEND(device, open_device)                                                       \
-    {                                                                                           \
-        .abi = KN_ABI, .size_bytes = sizeof(struct kn_backend), .name = device,                 \
-        .open = open_device, .close = host_close, .alloc = host_alloc, .release = host_release, \
-        .write = host_copy, .read = host_copy, .state_bytes = host_state_bytes,                 \
-        .stream_open = host_stream_open, .stream_close = host_stream_close, .sync = host_sync,  \
-        .exec_open = host_exec_open, .exec_close = host_exec_close, .run = host_run,            \
-        .memory = host_memory, .profile = host_profile                                          \
+#define HOST_BACKEND(device, open_device)                                                          \
+    {                                                                                              \
+        .abi = KN_ABI, .size_bytes = sizeof(struct kn_backend), .name = device,                    \
+        .open = open_device, .close = host_close, .alloc = host_alloc, .release = host_release,    \
+        .write = host_copy, .read = host_copy, .copy = host_copy, .state_bytes = host_state_bytes, \
+        .stream_open = host_stream_open, .stream_close = host_stream_close, .sync = host_sync,     \
+        .exec_open = host_exec_open, .exec_close = host_exec_close, .run = host_run,               \
+        .memory = host_memory, .profile = host_profile                                             \
     }
 
 const struct kn_backend kn_ref_backend = HOST_BACKEND("ref", ref_open);

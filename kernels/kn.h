@@ -823,6 +823,12 @@ KN_MUST_CHECK enum kn_status kn_buf_write(struct kn_buf *buf, uint64_t offset, c
 KN_MUST_CHECK enum kn_status kn_buf_read(const struct kn_buf *buf, uint64_t offset, void *to,
                                          uint64_t bytes, struct kn_err *err);
 
+/* Copies between two buffers of one device, or two ranges of one that do not overlap; complete on
+ * return. */
+KN_MUST_CHECK enum kn_status kn_buf_copy(struct kn_buf *to, uint64_t to_offset,
+                                         const struct kn_buf *from, uint64_t from_offset,
+                                         uint64_t bytes, struct kn_err *err);
+
 /*
  * Parameters on a device: the f32 arena of KN_SLOT_WEIGHTS and whatever packed forms compiled
  * programs made of parts of it, made once and shared. Reference counted. Thread-safety: any thread.

@@ -120,6 +120,8 @@ struct kn_backend {
                             struct kn_err *err);
     enum kn_status (*read)(struct kn_dev *dev, void *to, const void *from, uint64_t bytes,
                            struct kn_err *err);
+    enum kn_status (*copy)(struct kn_dev *dev, void *to, const void *from, uint64_t bytes,
+                           struct kn_err *err);
     bool (*state_bytes)(const struct kn_dev *dev, const struct kn_node *node, uint64_t *bytes);
     enum kn_status (*stream_open)(struct kn_stream *stream, struct kn_err *err);
     void (*stream_close)(struct kn_stream *stream);

@@ -27,6 +27,8 @@ static enum fw_error code_of(enum kn_status status) {
         return FW_ERROR_LIBRARY;
     case KN_ERR_UNSUPPORTED:
         return FW_ERROR_UNSUPPORTED;
+    case KN_ERR_CANCELLED:
+        return FW_ERROR_CANCELLED;
     default:
         return FW_ERROR_FAILED;
     }

@@ -26,7 +26,8 @@ struct fw_learner_params {
     enum fw_task task;
     struct fw_loss loss;
     int batch, frames, crop; /* clips, frames of a clip, side in pixels */
-    gboolean carry;          /* state survives from batch to batch unless the batch says reset */
+    gboolean carry;          /* state survives from step to step unless the batch says reset */
+    int accumulate;          /* batches of a step, each with a state of its own; >= 1 */
     gboolean averaged;       /* keep averaged weights */
     enum kn_dtype moments;
     float cg_tolerance; /* 1e-4 when training */
@@ -39,6 +40,7 @@ struct fw_batch {
     const struct kn_sample *noise;    /* per clip, on the pictures */
     const struct kn_sample *rounding; /* per clip, on the latents; NULL but for reconstruct */
     const float *missing;             /* per frame, 0 or 1; NULL but for predict */
+    int index;                        /* which batch of the step, 0..accumulate - 1 */
     gboolean reset;                   /* forget the carried state */
 };
 
@@ -60,7 +62,8 @@ gboolean fw_learner_norm(struct fw_learner *learner, double *norm, GError **erro
 gboolean fw_learner_update(struct fw_learner *learner, const struct kn_adamw *settings,
                            GError **error);
 gboolean fw_learner_clear(struct fw_learner *learner, GError **error);
-/* Accumulated batches become final for the carried state: call once a step, before update. */
+/* The states that the batches since the last call left become those that the next ones start
+ * from: call once a step, before update. */
 void fw_learner_keep_state(struct fw_learner *learner);
 /* Forward only, from fresh state, rounded to 8 bit as color_out does; averaged: by these weights. */
 gboolean fw_learner_evaluate(struct fw_learner *learner, const struct fw_batch *batch,

@@ -8,14 +8,6 @@
 
 #include <string.h>
 
-struct fw_device {
-    guint refs;
-    char *name;  /* as info has it, index included */
-    int threads; /* as asked for */
-    struct kn_dev *dev;
-    struct kn_dev_info info;
-};
-
 static GMutex lock;
 static GList *models, *devices; /* under lock */
 
@@ -82,6 +74,21 @@ static struct fw_device *choose_device(const char *name, int threads, GError **e
         g_free(what);
     }
     return device;
+}
+
+struct fw_device *fw_device_get(const char *name, int threads, GError **error) {
+    g_mutex_lock(&lock);
+    struct fw_device *device = choose_device(name, threads, error);
+    g_mutex_unlock(&lock);
+    return device;
+}
+
+void fw_device_put(struct fw_device *device) {
+    if (!device)
+        return;
+    g_mutex_lock(&lock);
+    drop_device(device);
+    g_mutex_unlock(&lock);
 }
 
 /* --------------------------------------------------------------------------------------- model */

@@ -6,7 +6,18 @@
 #include "network.h"
 #include "weights.h"
 
-struct fw_device;
+/* A device, shared in the process. */
+struct fw_device {
+    guint refs;  /* under the registry's lock */
+    char *name;  /* as info has it, index included */
+    int threads; /* as asked for */
+    struct kn_dev *dev;
+    struct kn_dev_info info;
+};
+
+/* By name ("auto", "cpu" ...; NULL: "auto"); NULL and error. Any thread. */
+struct fw_device *fw_device_get(const char *name, int threads, GError **error);
+void fw_device_put(struct fw_device *device); /* NULL is fine */
 
 struct fw_model {
     guint users; /* opens; under the registry's lock, as holds */
