@@ -122,6 +122,7 @@ struct ck_memory {
         uint64_t offset, target_offset;
     } pointer[CK_MAX_POINTERS];
     int pointers;
+    bool bound; /* parameters are bound for each run, not given when compiling */
 };
 
 struct ck_memory *ck_memory_new(struct ck *ck);
@@ -245,6 +246,56 @@ struct ck_preset {
 extern const struct ck_preset ck_presets[];
 /* Preset i as the options want it; NULL at the end. */
 const struct ck_preset *ck_preset(const struct ck *ck, int i);
+
+/* ----------------------------------------------------------------------------------- gradients */
+
+#define CK_GRAD_NODES 4
+#define CK_GRAD_INPUTS 8
+
+/*
+ * A backward operation against differences, in double on the reference: loss = sum of w * out with
+ * random w. All tensors are KN_F64 (parameters: ck_tensor() in KN_SLOT_WEIGHTS without pad). Use:
+ *
+ *   struct ck_grad grad = {.out = a.out, .dout = b.dy};    b.dy: CK_IN, filled by the harness
+ *   ck_grad_forward(&grad, KN_OP_LINEAR, &a);              what is differentiated, in order
+ *   ck_grad_backward(&grad, KN_OP_LINEAR_BACKWARD_DATA, &b);
+ *   ck_grad_input(&grad, &a.x, &b.dx);                     gradient of a.x; as many as there are
+ *   ck_grad_check(memory, &grad);
+ *
+ * A gradient with the role CK_OUT must be written whole, one with CK_INOUT is added to. What only
+ * the backward direction needs (activations, solutions) is an output of the forward nodes; backward
+ * nodes run right after them. A loss leaves dout out and sets its weight in scale(); its value is
+ * out, and its node is both directions in one.
+ */
+struct ck_grad {
+    struct kn_node forward[CK_GRAD_NODES], backward[CK_GRAD_NODES];
+    int forwards, backwards;
+    struct kn_tensor out, dout;
+    void (*scale)(struct ck_grad *grad, float s); /* optional: makes all gradients s times as big */
+    struct ck_grad_input {
+        struct kn_tensor x, dx;
+    } input[CK_GRAD_INPUTS];
+    int inputs;
+    double tolerance; /* relative error; 0: 1e-7 */
+    double step;      /* of the differences; 0: 1e-3 */
+    bool kinks;       /* out has a ReLU: steps over a kink are drawn again */
+};
+
+void ck_grad_forward(struct ck_grad *grad, enum kn_op op, const void *args);
+void ck_grad_backward(struct ck_grad *grad, enum kn_op op, const void *args);
+void ck_grad_input(struct ck_grad *grad, const struct kn_tensor *x, const struct kn_tensor *dx);
+/*
+ * The case under way: directions at random and single elements of every input, poison of two kinds,
+ * and gradients of s times the loss for s from 1e-6 to 1e3.
+ */
+void ck_grad_check(struct ck_memory *memory, struct ck_grad *grad);
+
+/* The operations that mode grad checks: a backward operation, or a loss. Adding one is a line. */
+#define CK_GRADS(X)
+
+#define X(name) void ck_grad_##name(struct ck *ck);
+CK_GRADS(X)
+#undef X
 
 /* ----------------------------------------------------------------------------------- operations */
 

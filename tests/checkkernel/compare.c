@@ -106,7 +106,9 @@ double ck_value(const struct ck_region *region, const uint8_t *bytes, int64_t i)
 
 /* Rounding to 16 bit does not make a difference where nothing may differ. */
 static double tolerance_for(const struct ck_region *region, double tolerance) {
-    return region->dtype == KN_F32 || tolerance < 0 ? tolerance : fmax(tolerance, CK_HALF);
+    bool full = region->dtype == KN_F32 || region->dtype == KN_F64;
+
+    return full || tolerance < 0 ? tolerance : fmax(tolerance, CK_HALF);
 }
 
 /* Codes may differ by one where a value lies on the edge between two. */

@@ -142,7 +142,8 @@ struct kn_exec *ck_compile(struct ck_loaded *loaded, enum kn_op op, const void *
     }
     if (!ck_record(ck, program, op, args))
         ck->refused |= loaded->tested;
-    else if (kn_exec_new(&exec, loaded->dev, program, loaded->weights, &err) != KN_OK)
+    else if (kn_exec_new(&exec, loaded->dev, program, loaded->pass ? NULL : loaded->weights,
+                         &err) != KN_OK)
         ck_fail(ck, "compiling: %s: %s", kn_status_name(err.code), err.msg);
     kn_program_free(program);
     return exec;
@@ -226,9 +227,9 @@ static void plant(struct ck_loaded *loaded) {
 
 /* Bytes that no operation may touch. */
 static void check_untouched(const struct ck_loaded *loaded, int i) {
-    static const char *const name[CK_IMAGES] = {"weights", "work",        "past",
-                                                "present", "control",     "in",
-                                                "out",     "pictures in", "pictures out"};
+    static const char *const name[CK_IMAGES] = {
+        "weights", "work",      "past",      "present",     "control",     "in",
+        "out",     "gradients", "optimizer", "pictures in", "pictures out"};
     const struct ck_image *image = &loaded->memory->image[i];
 
     for (uint64_t at = 0; at < image->size; at++)

@@ -107,7 +107,7 @@ static struct kn_tensor add(struct ck_memory *memory, struct kn_tensor t, enum c
         region.stride_bytes[i] = t.stride[i] * bytes;
         extent += (t.dim[i] - 1) * region.stride_bytes[i];
     }
-    t.offset_bytes = ck_reserve(memory, region.image, (uint64_t)extent, skew);
+    t.offset_bytes = ck_reserve(memory, region.image, (uint64_t)extent, skew && t.dtype != KN_F64);
     region.offset = t.offset_bytes;
     ck_region_add(memory, &region);
     if (role != CK_OUT)
