@@ -10,7 +10,8 @@
 #include <glib.h>
 
 #define FW_ARENA_ALIGN 256
-#define FW_ARENA_BLOCKS 16 /* alive at once; recording needs fewer than ten */
+/* Alive at once: fewer than ten when running; training keeps 5 of a block and 8 of a layer. */
+#define FW_ARENA_BLOCKS 512
 
 struct fw_arena {
     struct {

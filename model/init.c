@@ -10,11 +10,11 @@
 
 #include <math.h>
 
+#include "learner.h"
 #include "rng.h"
 
 #define LAMBDA_ONE 0.11064653495964616 /* softplus of it + 0.25 is 1 */
 #define GATE_BIAS 3.0                  /* sigmoid: forgets 5 % a frame */
-#define LATENT_SCALE 0.03125           /* of u8 latents: reaches -4 to 4 */
 #define SMALLEST (1.0 / 1048576)       /* stands in for zero in random weights */
 
 /* value = mean + deviation * normal */
@@ -92,7 +92,7 @@ static struct rule random_rule(const struct fw_param *p, gint64 i) {
     case FW_ROLE_LAMBDA:
         return (struct rule){LAMBDA_ONE, 0.3};
     case FW_ROLE_LATENT_SCALE:
-        return (struct rule){LATENT_SCALE, LATENT_SCALE / 8};
+        return (struct rule){FW_LATENT_SCALE, FW_LATENT_SCALE / 8};
     case FW_ROLE_INTERNAL_ZERO:
         return constant(0);
     default:

@@ -46,6 +46,8 @@ struct fw_batch {
 
 struct fw_learner;
 
+#define FW_LATENT_SCALE 0.03125f /* of latents rounded to 8 bit: they reach from -4 to 4 */
+
 struct fw_learner *fw_learner_new(const struct fw_learner_params *params, GError **error);
 void fw_learner_free(struct fw_learner *learner);
 

@@ -130,8 +130,11 @@ static gboolean record(const struct fw_model *model, const struct fw_plan_params
     net->params = &model->weights->params;
     net->plan = params;
     net->dev = model->dev;
+    net->full = KN_F32;
     net->half = fw_model_half(model);
     net->frames = params->frames;
+    net->batch = 1;
+    net->step = params->frames == 1;
     net->height = latents.height;
     net->width = latents.width;
     net->status = kn_program_new(&net->program, &net->err);

@@ -5,7 +5,8 @@
  * The input of an M or S block is what the stream keeps. One frame: the layer before writes it into
  * PRESENT and the block reads its predecessor from PAST; the caller swaps the two after the run, so
  * nothing is copied. A clip: frames + 1 images in WORK, of which the first is fetched from PAST and
- * the last is left in PRESENT; the past of all frames is a view one image further up.
+ * the last is left in PRESENT; the past of all frames is a view one image further up. With several
+ * clips side by side, "one image" is one of each clip.
  */
 #include "network.h"
 
@@ -17,13 +18,6 @@ struct input {
     struct kn_tensor all;     /* clips: frames + 1, else rank 0 */
     uint64_t kept;            /* offset in PAST and PRESENT */
 };
-
-static struct kn_tensor frame_view(const struct kn_tensor *all, int64_t first, int64_t frames) {
-    struct kn_tensor view = *all;
-    view.dim[0] = frames;
-    view.offset_bytes += (uint64_t)(first * all->stride[0]) * (uint64_t)kn_dtype_bytes(all->dtype);
-    return view;
-}
 
 static void record_kept(struct fw_net *net, const char *block, const char *what,
                         const struct kn_tensor *x, const struct kn_tensor *out, gboolean fetch) {
@@ -47,21 +41,22 @@ static uint64_t take_past(struct fw_net *net, const struct kn_tensor *frame) {
 /* The input of a block of that kind ('2' or 0, the end, keep nothing). */
 static struct input make_input(struct fw_net *net, const char *block, char kind, int64_t width) {
     struct input in = {0};
+    int64_t images = fw_net_images(net);
     if (kind != 'M' && kind != 'S') {
-        in.x = fw_net_work_image(net, net->half, net->frames, width);
+        in.x = fw_net_work_image(net, net->half, images, width);
         return in;
     }
-    struct kn_tensor past = fw_net_image(net, KN_SLOT_PAST, 0, net->half, 1, width);
+    struct kn_tensor past = fw_net_image(net, KN_SLOT_PAST, 0, net->half, net->batch, width);
     past.offset_bytes = in.kept = take_past(net, &past);
-    if (net->frames == 1) {
+    if (net->step) {
         in.past = in.x = past;
         in.x.slot = KN_SLOT_PRESENT;
         return in;
     }
-    in.all = fw_net_work_image(net, net->half, net->frames + 1, width);
-    in.past = frame_view(&in.all, 0, net->frames);
-    in.x = frame_view(&in.all, 1, net->frames);
-    struct kn_tensor first = frame_view(&in.all, 0, 1);
+    in.all = fw_net_work_image(net, net->half, images + net->batch, width);
+    in.past = fw_net_view(&in.all, 0, images);
+    in.x = fw_net_view(&in.all, net->batch, images);
+    struct kn_tensor first = fw_net_view(&in.all, 0, net->batch);
     record_kept(net, block, "past", &past, &first, TRUE);
     return in;
 }
@@ -72,7 +67,7 @@ static void end_input(struct fw_net *net, const char *block, const struct input 
         fw_net_drop(net, &in->x);
         return;
     }
-    struct kn_tensor last = frame_view(&in->all, net->frames, 1), kept = last;
+    struct kn_tensor last = fw_net_view(&in->all, fw_net_images(net), net->batch), kept = last;
     kept.slot = KN_SLOT_PRESENT;
     kept.offset_bytes = in->kept;
     record_kept(net, block, "present", &last, &kept, FALSE);
@@ -93,7 +88,7 @@ void fw_net_conv(struct fw_net *net, const char *name, const struct kn_tensor *x
     } else {
         args.bias = fw_net_param(net, name, ".bias");
     }
-    if (past->rank != 0 && net->frames == 1)
+    if (past->rank != 0 && net->step)
         args.control = fw_net_control();
     FW_RECORD(net, conv, name, &args);
 }
@@ -102,14 +97,20 @@ void fw_net_conv(struct fw_net *net, const char *name, const struct kn_tensor *x
 static struct kn_tensor record_shift(struct fw_net *net, const char *block,
                                      const struct input *in) {
     char label[FW_PARAM_NAME];
-    struct kn_tensor out = fw_net_work_image(net, net->half, net->frames, in->x.dim[3]);
+    struct kn_tensor out = fw_net_work_image(net, net->half, fw_net_images(net), in->x.dim[3]);
     struct kn_shift_args args = {
         .x = in->x, .past = in->past, .out = out, .channels = in->x.dim[3] / 4};
-    if (net->frames == 1)
+    if (net->step)
         args.control = fw_net_control();
     g_snprintf(label, sizeof label, "%s.shift", block);
     FW_RECORD(net, shift, label, &args);
     return out;
+}
+
+/* Training: what the next block's backward will read. */
+static void save_block(struct fw_net *net, gboolean encoder, const struct fw_saved_block *block) {
+    struct fw_saved_side *side = encoder ? &net->saved->encoder : &net->saved->decoder;
+    side->block[side->blocks++] = *block;
 }
 
 /* y = x + conv2(relu(conv1(.))), then relu when it is the last. */
@@ -121,7 +122,7 @@ static void record_block(struct fw_net *net, const char *block, char kind, const
 
     if (kind == 'S')
         shifted = record_shift(net, block, in);
-    inner = fw_net_work_image(net, net->half, net->frames, in->x.dim[3]);
+    inner = fw_net_work_image(net, net->half, fw_net_images(net), in->x.dim[3]);
     g_snprintf(name, sizeof name, "%s.conv1", block);
     fw_net_conv(net, name, kind == 'S' ? &shifted : &in->x, kind == 'M' ? &in->past : &none, &none,
                 &inner, TRUE);
@@ -129,6 +130,13 @@ static void record_block(struct fw_net *net, const char *block, char kind, const
     g_snprintf(name, sizeof name, "%s.conv2", block);
     fw_net_conv(net, name, &inner, &none, &in->x, out, last);
     fw_net_drop(net, &inner);
+    if (net->saved)
+        save_block(net, block[0] == 'e',
+                   &(struct fw_saved_block){.kind = kind,
+                                            .x = in->x,
+                                            .past = in->past,
+                                            .seen = kind == 'S' ? shifted : in->x,
+                                            .inner = inner});
 }
 
 struct kn_tensor fw_net_side(struct fw_net *net, gboolean encoder, struct kn_tensor in,
@@ -148,7 +156,7 @@ struct kn_tensor fw_net_side(struct fw_net *net, gboolean encoder, struct kn_ten
     for (int i = 0; side->blocks[i]; i++) {
         char kind = side->blocks[i], after = side->blocks[i + 1];
         /* A plain block whose successor keeps nothing works in place. */
-        gboolean in_place = kind == '2' && after != 'M' && after != 'S';
+        gboolean in_place = kind == '2' && after != 'M' && after != 'S' && !net->saved;
         g_snprintf(block, sizeof block, "%s.block%d", name, i);
         g_snprintf(next, sizeof next, "%s.block%d", name, i + 1);
         struct input y = in_place ? x : make_input(net, next, after, side->width);
@@ -156,6 +164,11 @@ struct kn_tensor fw_net_side(struct fw_net *net, gboolean encoder, struct kn_ten
         if (!in_place)
             end_input(net, block, &x);
         x = y;
+    }
+    if (net->saved) {
+        struct fw_saved_side *saved = encoder ? &net->saved->encoder : &net->saved->decoder;
+        saved->in = in;
+        saved->out = x.x;
     }
     return x.x;
 }
