@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Convolutions by oneDNN, frame by frame: so a clip computes each frame exactly as a stream does,
- * and frames may lie at any distance.
+ * Convolutions by oneDNN. With weights frame by frame: so a clip computes each frame exactly as a
+ * stream does, and frames may lie at any distance. Without (training) all frames at once, where they
+ * are neighbours: those of a batch are small, and many.
  *
  * With past the sum of two convolutions stays in f32: the first one adds bias and residual and
  * leaves f32 in scratch (or in out, where out is f32), the second adds that and applies ReLU. This
@@ -19,7 +20,9 @@ struct conv_plan {
     struct kn_dnnl now;   /* of x; alone, or writing what the second one adds */
     struct kn_dnnl past;  /* of past, with past only */
     struct kn_dnnl alone; /* of x without past after a reset, with past and control only */
-    uint64_t sum_bytes;   /* f32 sums of a frame at the start of scratch; 0: none, or in out */
+    int64_t frames;       /* that a primitive convolves at once */
+    uint64_t sum_bytes;   /* f32 sums of them at the start of scratch; 0: none, or in out */
+    uint64_t packed_at;   /* of scratch: parameters that are bound for each run */
     bool copy_residual;   /* to out, before the convolution adds to it */
     bool widened;
     struct kn_conv_args wide; /* of one frame, in scratch as slot "work" */
@@ -29,6 +32,7 @@ struct conv_plan {
 /* One convolution to make: which input channels of the weights, and where its result goes. */
 struct part {
     const struct kn_conv_args *a;
+    int64_t frames;
     const struct kn_tensor *from; /* x or past */
     int64_t first;                /* its first channel in the weights */
     dnnl_data_type_t to;
@@ -49,10 +53,11 @@ static bool same_memory(const struct kn_tensor *a, const struct kn_tensor *b) {
     return a->slot == b->slot && a->offset_bytes == b->offset_bytes;
 }
 
-/* A frame of a tensor (T, h, w, C), as oneDNN counts: (1, C, h, w) with strides. */
-static enum kn_status frame_layout(dnnl_memory_desc_t *m, const struct kn_tensor *t,
+/* Frames of a tensor (T, h, w, C), as oneDNN counts: (n, C, h, w) with strides; n > 1: neighbours.
+ */
+static enum kn_status frame_layout(dnnl_memory_desc_t *m, const struct kn_tensor *t, int64_t n,
                                    dnnl_data_type_t type, struct kn_err *err) {
-    dnnl_dims_t dims = {1, t->dim[3], t->dim[1], t->dim[2]};
+    dnnl_dims_t dims = {n, t->dim[3], t->dim[1], t->dim[2]};
     dnnl_dims_t strides = {t->dim[1] * t->stride[1], 1, t->stride[1], t->stride[2]};
     dnnl_status_t status = dnnl_memory_desc_init_by_strides(m, 4, dims, type, strides);
     return status == dnnl_success ? KN_OK : kn_dnnl_fail(err, status, "frame layout");
@@ -62,7 +67,6 @@ static enum kn_status make_weights(struct kn_dnnl_weights *w, dnnl_memory_desc_t
                                    struct kn_weights *arena, const struct part *part,
                                    struct kn_err *err) {
     const struct kn_tensor *t = &part->a->weight, *bias = &part->a->bias;
-    const char *data = kn_weights_data(arena);
     dnnl_dims_t dims = {t->dim[0], part->a->x.dim[3], t->dim[2], t->dim[3]};
     dnnl_dims_t strides = {t->stride[0], t->stride[1], t->stride[2], t->stride[3]};
     dnnl_dims_t outputs = {t->dim[0]};
@@ -70,8 +74,9 @@ static enum kn_status make_weights(struct kn_dnnl_weights *w, dnnl_memory_desc_t
     *w = (struct kn_dnnl_weights){
         .arena = arena,
         .layout = layout,
-        .data = (const float *)(data + t->offset_bytes) + part->first * t->stride[1],
-        .bias = part->bias && bias->rank ? (const float *)(data + bias->offset_bytes) : NULL,
+        .offset_bytes = t->offset_bytes + (uint64_t)(part->first * t->stride[1]) * sizeof(float),
+        .bias = part->bias && bias->rank,
+        .bias_offset_bytes = bias->offset_bytes,
     };
     dnnl_status_t status = dnnl_memory_desc_init_by_strides(layout, 4, dims, dnnl_f32, strides);
     if (status == dnnl_success)
@@ -89,11 +94,11 @@ static enum kn_status make_part(struct kn_dnnl *d, struct kn_weights *arena,
 
     if (!kn_dnnl_type(a->x.dtype, &in) || !kn_dnnl_type(a->out.dtype, &as))
         return kn_fail(err, KN_ERR_UNSUPPORTED, "oneDNN has no float16 on this processor");
-    KN_TRY(frame_layout(&src, part->from, in, err));
-    KN_TRY(frame_layout(&dst, &a->out, part->to, err));
-    KN_TRY(frame_layout(&sums, &a->out, dnnl_f32, err));
+    KN_TRY(frame_layout(&src, part->from, part->frames, in, err));
+    KN_TRY(frame_layout(&dst, &a->out, part->frames, part->to, err));
+    KN_TRY(frame_layout(&sums, &a->out, part->frames, dnnl_f32, err));
     if (part->residual && a->residual.rank)
-        KN_TRY(frame_layout(&residual, &a->residual, as, err));
+        KN_TRY(frame_layout(&residual, &a->residual, part->frames, as, err));
     KN_TRY(make_weights(&w, &user, arena, part, err));
 
     int64_t k = a->weight.dim[2];
@@ -129,6 +134,7 @@ static enum kn_status make_parts(struct conv_plan *p, struct kn_weights *arena,
     bool two = a->past.rank != 0, wide = a->out.dtype == KN_F32;
     dnnl_data_type_t to;
     struct part part = {.a = a,
+                        .frames = p->frames,
                         .from = &a->x,
                         .bias = true,
                         .residual = true,
@@ -145,6 +151,7 @@ static enum kn_status make_parts(struct conv_plan *p, struct kn_weights *arena,
     part.relu = false;
     KN_TRY(make_part(&p->now, arena, &part, err));
     part = (struct part){.a = a,
+                         .frames = p->frames,
                          .from = &a->past,
                          .first = a->x.dim[3],
                          .to = to,
@@ -156,11 +163,11 @@ fail:
     return status;
 }
 
-/* Bytes of f32 sums for a frame laid out like out. */
-static uint64_t sums_size(const struct kn_conv_args *a) {
+/* Bytes of f32 sums for frames laid out like out. */
+static uint64_t sums_size(const struct kn_conv_args *a, int64_t frames) {
     if (!a->past.rank || a->out.dtype == KN_F32)
         return 0;
-    uint64_t bytes = (uint64_t)a->out.dim[1] * (uint64_t)a->out.stride[1] * sizeof(float);
+    uint64_t bytes = (uint64_t)(frames * a->out.dim[1] * a->out.stride[1]) * sizeof(float);
     return (bytes + KN_ALIGN - 1) / KN_ALIGN * KN_ALIGN;
 }
 
@@ -169,12 +176,31 @@ static uint64_t max3(uint64_t a, uint64_t b, uint64_t c) {
     return m > c ? m : c;
 }
 
+/* Version 2.6 counts the values of a tensor in 32 bits and divides by what is left of them. */
+static bool is_countable(const struct kn_tensor *t, int64_t frames) {
+    return t->dim[1] * t->dim[2] * t->dim[3] <= UINT32_MAX / frames;
+}
+
+static bool are_neighbours(const struct kn_tensor *t) {
+    return t->rank == 0 || t->stride[0] == t->dim[1] * t->stride[1];
+}
+
+/* Before AVX2 the library multiplies matrices, whose sums depend on how many frames there are. */
+static int64_t at_once(const struct kn_conv_args *a) {
+    int64_t T = a->x.dim[0];
+    bool all = kn_dnnl_adds() && are_neighbours(&a->x) && are_neighbours(&a->past) &&
+               are_neighbours(&a->residual) && are_neighbours(&a->out) && is_countable(&a->x, T) &&
+               is_countable(&a->out, T);
+    return all ? T : 1;
+}
+
 static enum kn_status make_plan(struct conv_plan *p, struct kn_weights *arena,
                                 const struct kn_conv_args *a, struct kn_err *err) {
     p->copy_residual = a->residual.rank && !same_memory(&a->residual, &a->out) && !kn_dnnl_adds();
+    p->frames = arena ? 1 : at_once(a);
     enum kn_status status = make_parts(p, arena, a, err);
     if (status == KN_OK)
-        p->sum_bytes = sums_size(a);
+        p->sum_bytes = sums_size(a, p->frames);
     return status;
 }
 
@@ -205,11 +231,6 @@ static enum kn_status make_wide(struct conv_plan *p, struct kn_weights *arena,
     return make_plan(p, arena, w, err);
 }
 
-/* Version 2.6 counts the values of an image in 32 bits and divides by what is left of them. */
-static bool is_countable(const struct kn_tensor *t) {
-    return t->dim[1] * t->dim[2] * t->dim[3] <= UINT32_MAX;
-}
-
 static enum kn_status prepare(struct kn_prepare *prepare, const struct kn_node *node,
                               struct kn_err *err) {
     const struct kn_conv_args *a = &node->args.conv;
@@ -218,7 +239,7 @@ static enum kn_status prepare(struct kn_prepare *prepare, const struct kn_node *
 
     if (!p)
         return kn_fail_nomem(err, sizeof *p, "convolution plan");
-    if (!is_countable(&a->x) || !is_countable(&a->out)) {
+    if (!is_countable(&a->x, 1) || !is_countable(&a->out, 1)) {
         release(p);
         return kn_fail(err, KN_ERR_UNSUPPORTED, "an image of 2^32 values or more");
     }
@@ -238,9 +259,10 @@ static enum kn_status prepare(struct kn_prepare *prepare, const struct kn_node *
         return status;
     }
     prepare->plan = p;
+    p->packed_at = p->wide_bytes + p->sum_bytes +
+                   max3(p->now.scratch_bytes, p->past.scratch_bytes, p->alone.scratch_bytes);
     prepare->scratch_bytes =
-        p->wide_bytes + p->sum_bytes +
-        max3(p->now.scratch_bytes, p->past.scratch_bytes, p->alone.scratch_bytes);
+        p->packed_at + p->now.packed_bytes + p->past.packed_bytes + p->alone.packed_bytes;
     return KN_OK;
 }
 
@@ -249,6 +271,19 @@ static void *frame(const struct kn_call *call, const struct kn_tensor *t, int64_
     if (!t->rank)
         return NULL;
     return (char *)kn_at(call, t) + (uint64_t)(i * t->stride[0]) * kn_dtype_bytes(t->dtype);
+}
+
+static enum kn_status bind(const struct kn_call *call, struct kn_err *err) {
+    struct conv_plan *p = call->plan;
+    struct kn_dnnl *part[] = {&p->now, &p->past, &p->alone};
+    char *packed = (char *)call->scratch + p->packed_at;
+    enum kn_status status = KN_OK;
+
+    for (int i = 0; i < 3 && status == KN_OK; i++) {
+        status = kn_dnnl_bind(part[i], call, packed, err);
+        packed += part[i]->packed_bytes;
+    }
+    return status;
 }
 
 static enum kn_status run_frame(const struct kn_call *call, const struct kn_conv_args *a, int64_t t,
@@ -260,7 +295,8 @@ static enum kn_status run_frame(const struct kn_call *call, const struct kn_conv
 
     if (p->copy_residual)
         memcpy(out, residual,
-               (uint64_t)(a->out.dim[1] * a->out.stride[1]) * kn_dtype_bytes(a->out.dtype));
+               (uint64_t)(p->frames * a->out.dim[1] * a->out.stride[1]) *
+                   kn_dtype_bytes(a->out.dtype));
     if (!a->past.rank || reset)
         return kn_dnnl_run(a->past.rank ? &p->alone : &p->now, x, residual, out, pad, err);
     void *sums = p->sum_bytes ? call->scratch : out;
@@ -299,13 +335,13 @@ static enum kn_status run_wide(const struct kn_call *call, const struct kn_conv_
 static enum kn_status run(const struct kn_call *call, const void *args, struct kn_err *err) {
     const struct kn_conv_args *a = args;
     const struct conv_plan *p = call->plan;
-    enum kn_status status = KN_OK;
 
     if (!p)
         return kn_cpu_reference(KN_OP_CONV)->run(call, args, err);
     bool reset = a->control.rank && ((const struct kn_control *)kn_at(call, &a->control))->reset;
     kn_dnnl_threads(call->threads);
-    for (int64_t t = 0; t < a->x.dim[0] && status == KN_OK; t++)
+    enum kn_status status = bind(call, err);
+    for (int64_t t = 0; t < a->x.dim[0] && status == KN_OK; t += p->frames)
         status = (p->widened ? run_wide : run_frame)(call, a, t, reset, err);
     return status;
 }

@@ -13,6 +13,7 @@ struct linear_plan {
     bool widened;
     struct kn_linear_args wide; /* dense f32 in scratch as slot "work" */
     uint64_t wide_bytes;
+    uint64_t packed_at; /* of scratch: parameters that are bound for each run */
 };
 
 static void release(void *plan) {
@@ -37,16 +38,15 @@ static bool in_place(const struct kn_linear_args *a) {
 static enum kn_status make(struct kn_dnnl *d, struct kn_weights *arena,
                            const struct kn_linear_args *a, struct kn_err *err) {
     const struct kn_tensor *t = &a->weight;
-    const char *data = kn_weights_data(arena);
     dnnl_memory_desc_t src, dst, any, residual, user;
     dnnl_dims_t dims = {t->dim[1], t->dim[0]}, strides = {1, t->stride[0]}, bias = {1, t->dim[0]};
     dnnl_data_type_t in, to;
     dnnl_matmul_desc_t m;
     struct kn_dnnl_weights w = {.arena = arena,
                                 .layout = &user,
-                                .data = (const float *)(data + t->offset_bytes),
-                                .bias = a->bias.rank ? (const float *)(data + a->bias.offset_bytes)
-                                                     : NULL};
+                                .offset_bytes = t->offset_bytes,
+                                .bias = a->bias.rank != 0,
+                                .bias_offset_bytes = a->bias.offset_bytes};
     struct kn_dnnl_post post = {0};
 
     if (!kn_dnnl_type(a->x.dtype, &in) || !kn_dnnl_type(a->out.dtype, &to))
@@ -115,7 +115,8 @@ static enum kn_status prepare(struct kn_prepare *prepare, const struct kn_node *
         return status;
     }
     prepare->plan = p;
-    prepare->scratch_bytes = p->wide_bytes + p->product.scratch_bytes;
+    p->packed_at = p->wide_bytes + p->product.scratch_bytes;
+    prepare->scratch_bytes = p->packed_at + p->product.packed_bytes;
     return KN_OK;
 }
 
@@ -142,10 +143,14 @@ static enum kn_status run_wide(const struct kn_call *call, const struct kn_linea
 static enum kn_status run(const struct kn_call *call, const void *args, struct kn_err *err) {
     const struct kn_linear_args *a = args;
     struct linear_plan *p = call->plan;
+    enum kn_status status;
 
     if (!p)
         return kn_cpu_reference(KN_OP_LINEAR)->run(call, args, err);
     kn_dnnl_threads(call->threads);
+    status = kn_dnnl_bind(&p->product, call, (char *)call->scratch + p->packed_at, err);
+    if (status != KN_OK)
+        return status;
     if (p->widened)
         return run_wide(call, a, err);
     return kn_dnnl_run(&p->product, kn_at(call, &a->x),

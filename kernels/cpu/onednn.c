@@ -84,23 +84,35 @@ struct pack {
     const float *data;
 };
 
-/* Reorders f32 weights into the layout and type that a primitive wants. */
-static enum kn_status reorder(const struct pack *pack, void *to, struct kn_err *err) {
+/* The primitive that brings f32 weights into the layout and type that another one wants. */
+static enum kn_status make_reorder(dnnl_primitive_t *reorder, const dnnl_memory_desc_t *from,
+                                   const dnnl_memory_desc_t *to, struct kn_err *err) {
     enum kn_status status = KN_OK;
     dnnl_primitive_desc_t descriptor = NULL;
+
+    DNNL_TRY(dnnl_reorder_primitive_desc_create(&descriptor, from, engine, to, engine, NULL));
+    DNNL_TRY(dnnl_primitive_create(reorder, descriptor));
+fail:
+    dnnl_primitive_desc_destroy(descriptor);
+    return status;
+}
+
+static dnnl_status_t run_reorder(dnnl_primitive_t reorder, dnnl_memory_t from, dnnl_memory_t to) {
+    dnnl_exec_arg_t arg[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}};
+    return dnnl_primitive_execute(reorder, stream, 2, arg);
+}
+
+static enum kn_status reorder(const struct pack *pack, void *to, struct kn_err *err) {
+    enum kn_status status = KN_OK;
     dnnl_primitive_t primitive = NULL;
     dnnl_memory_t in = NULL, out = NULL;
 
     DNNL_TRY(dnnl_memory_create(&in, pack->from, engine, (void *)pack->data));
     DNNL_TRY(dnnl_memory_create(&out, pack->to, engine, to));
-    DNNL_TRY(dnnl_reorder_primitive_desc_create(&descriptor, pack->from, engine, pack->to, engine,
-                                                NULL));
-    DNNL_TRY(dnnl_primitive_create(&primitive, descriptor));
-    dnnl_exec_arg_t arg[] = {{DNNL_ARG_FROM, in}, {DNNL_ARG_TO, out}};
-    DNNL_TRY(dnnl_primitive_execute(primitive, stream, 2, arg));
+    KN_TRY(make_reorder(&primitive, pack->from, pack->to, err));
+    DNNL_TRY(run_reorder(primitive, in, out));
 fail:
     dnnl_primitive_destroy(primitive);
-    dnnl_primitive_desc_destroy(descriptor);
     dnnl_memory_destroy(in);
     dnnl_memory_destroy(out);
     return status;
@@ -152,14 +164,19 @@ static uint64_t layout_hash(const dnnl_memory_desc_t *m, uint64_t start) {
     return hash(h, &m->extra.flags, sizeof m->extra.flags);
 }
 
+static const void *at(const void *base, uint64_t offset_bytes) {
+    return (const char *)base + offset_bytes;
+}
+
 static enum kn_status pack_weights(const struct kn_dnnl_weights *w, const dnnl_memory_desc_t *to,
                                    const void **data, struct kn_err *err) {
     char key[160];
     const struct kn_packed *packed;
-    struct pack pack = {.from = w->layout, .to = to, .data = w->data};
-    uint64_t part = (uint64_t)((const char *)w->data - (const char *)kn_weights_data(w->arena));
+    struct pack pack = {
+        .from = w->layout, .to = to, .data = at(kn_weights_data(w->arena), w->offset_bytes)};
 
-    snprintf(key, sizeof key, "onednn %llu %016llx %016llx %016llx", (unsigned long long)part,
+    snprintf(key, sizeof key, "onednn %llu %016llx %016llx %016llx",
+             (unsigned long long)w->offset_bytes,
              (unsigned long long)layout_hash(w->layout, 14695981039346656037u),
              (unsigned long long)layout_hash(to, 14695981039346656037u),
              (unsigned long long)layout_hash(to, 1));
@@ -202,6 +219,34 @@ static enum kn_status add_argument(struct kn_dnnl *d, int index, dnnl_memory_t *
     return KN_OK;
 }
 
+static uint64_t aligned(uint64_t bytes) {
+    return (bytes + KN_ALIGN - 1) / KN_ALIGN * KN_ALIGN;
+}
+
+/* Packed weights of the arena, or what kn_dnnl_bind() needs to make them in each run. */
+static enum kn_status add_weights(struct kn_dnnl *d, const dnnl_memory_desc_t *wanted,
+                                  const struct kn_dnnl_weights *w, struct kn_err *err) {
+    const void *packed = DNNL_MEMORY_NONE, *bias = DNNL_MEMORY_NONE;
+    enum kn_status status = KN_OK;
+
+    d->bound = !w->arena;
+    d->offset_bytes = w->offset_bytes;
+    d->bias_offset_bytes = w->bias_offset_bytes;
+    if (w->arena) {
+        bias = at(kn_weights_data(w->arena), w->bias_offset_bytes);
+        KN_TRY(pack_weights(w, wanted, &packed, err));
+    } else if (!dnnl_memory_desc_equal(wanted, w->layout)) {
+        d->packed_bytes = aligned(dnnl_memory_desc_get_size(wanted));
+        KN_TRY(make_reorder(&d->pack, w->layout, wanted, err));
+        DNNL_TRY(dnnl_memory_create(&d->unpacked, w->layout, engine, DNNL_MEMORY_NONE));
+    }
+    KN_TRY(add_argument(d, DNNL_ARG_WEIGHTS, &d->weights, wanted, packed, err));
+    if (w->bias)
+        KN_TRY(add_argument(d, DNNL_ARG_BIAS, &d->bias, &w->bias_layout, bias, err));
+fail:
+    return status;
+}
+
 /* The memory objects of a primitive; those that move from run to run get their address then. */
 static enum kn_status make_arguments(struct kn_dnnl *d, const_dnnl_primitive_desc_t p,
                                      const struct kn_dnnl_post *post,
@@ -210,17 +255,13 @@ static enum kn_status make_arguments(struct kn_dnnl *d, const_dnnl_primitive_des
     const dnnl_memory_desc_t *dst = dnnl_primitive_desc_query_md(p, dnnl_query_dst_md, 0);
     const dnnl_memory_desc_t *weights = dnnl_primitive_desc_query_md(p, dnnl_query_weights_md, 0);
     const dnnl_memory_desc_t *pad = dnnl_primitive_desc_query_md(p, dnnl_query_scratchpad_md, 0);
-    const void *packed = NULL;
     enum kn_status status;
 
-    d->scratch_bytes = dnnl_memory_desc_get_size(pad);
-    KN_TRY(pack_weights(w, weights, &packed, err));
+    d->scratch_bytes = aligned(dnnl_memory_desc_get_size(pad));
     KN_TRY(add_argument(d, DNNL_ARG_SRC, &d->src, src, DNNL_MEMORY_NONE, err));
-    KN_TRY(add_argument(d, DNNL_ARG_WEIGHTS, &d->weights, weights, packed, err));
+    KN_TRY(add_weights(d, weights, w, err));
     KN_TRY(add_argument(d, DNNL_ARG_DST, &d->dst, dst, DNNL_MEMORY_NONE, err));
     KN_TRY(add_argument(d, DNNL_ARG_SCRATCHPAD, &d->scratch, pad, DNNL_MEMORY_NONE, err));
-    if (w->bias)
-        KN_TRY(add_argument(d, DNNL_ARG_BIAS, &d->bias, &w->bias_layout, w->bias, err));
     if (post->add)
         KN_TRY(add_argument(d, DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1, &d->add,
                             post->add, DNNL_MEMORY_NONE, err));
@@ -285,6 +326,25 @@ fail:
     return status;
 }
 
+enum kn_status kn_dnnl_bind(struct kn_dnnl *d, const struct kn_call *call, void *packed,
+                            struct kn_err *err) {
+    const void *base = call->base[KN_SLOT_WEIGHTS];
+    enum kn_status status = KN_OK;
+
+    if (!d->bound)
+        return KN_OK;
+    void *weights = (void *)at(base, d->offset_bytes);
+    DNNL_TRY(dnnl_memory_set_data_handle(d->weights, d->pack ? packed : weights));
+    if (d->bias)
+        DNNL_TRY(dnnl_memory_set_data_handle(d->bias, (void *)at(base, d->bias_offset_bytes)));
+    if (d->pack) {
+        DNNL_TRY(dnnl_memory_set_data_handle(d->unpacked, weights));
+        DNNL_TRY(run_reorder(d->pack, d->unpacked, d->weights));
+    }
+fail:
+    return status;
+}
+
 enum kn_status kn_dnnl_run(struct kn_dnnl *d, const void *src, const void *add, void *dst,
                            void *scratch, struct kn_err *err) {
     enum kn_status status = KN_OK;
@@ -301,7 +361,8 @@ fail:
 
 void kn_dnnl_clear(struct kn_dnnl *d) {
     dnnl_primitive_destroy(d->primitive);
-    dnnl_memory_t memory[] = {d->src, d->dst, d->add, d->scratch, d->weights, d->bias};
+    dnnl_primitive_destroy(d->pack);
+    dnnl_memory_t memory[] = {d->src, d->dst, d->add, d->scratch, d->weights, d->bias, d->unpacked};
     for (size_t i = 0; i < sizeof memory / sizeof *memory; i++)
         dnnl_memory_destroy(memory[i]);
     memset(d, 0, sizeof *d);

@@ -30,21 +30,28 @@ struct kn_dnnl_post {
     bool relu;
 };
 
+/* The parameters of a primitive: where they lie in KN_SLOT_WEIGHTS. */
+struct kn_dnnl_weights {
+    struct kn_weights *arena;         /* NULL: the slot is bound for each run */
+    const dnnl_memory_desc_t *layout; /* f32, of the part used */
+    uint64_t offset_bytes;            /* of that part */
+    bool bias;
+    uint64_t bias_offset_bytes;
+    dnnl_memory_desc_t bias_layout;
+};
+
 struct kn_dnnl {
     dnnl_primitive_t primitive;
     dnnl_memory_t src, dst, add, scratch, weights, bias;
     dnnl_exec_arg_t arg[6];
     int args;
-    uint64_t scratch_bytes;
-};
-
-/* The parameters of a primitive: where they lie in the f32 arena. */
-struct kn_dnnl_weights {
-    struct kn_weights *arena;
-    const dnnl_memory_desc_t *layout; /* f32, of the part used */
-    const float *data;                /* of that part */
-    const float *bias;                /* NULL: none */
-    dnnl_memory_desc_t bias_layout;
+    uint64_t scratch_bytes; /* a multiple of KN_ALIGN */
+    /* for kn_dnnl_bind() */
+    bool bound;
+    uint64_t offset_bytes, bias_offset_bytes;
+    uint64_t packed_bytes; /* a multiple of KN_ALIGN; 0: the parameters are used as they lie */
+    dnnl_primitive_t pack;
+    dnnl_memory_t unpacked;
 };
 
 /* The thread count that oneDNN plans and runs with; returns the one before, to be put back. */
@@ -55,6 +62,12 @@ int kn_dnnl_threads(int threads);
  */
 enum kn_status kn_dnnl_make(struct kn_dnnl *d, const_dnnl_op_desc_t descriptor,
                             const struct kn_dnnl_post *post, const struct kn_dnnl_weights *weights,
+                            struct kn_err *err);
+/*
+ * Gives a primitive made without an arena the parameters of this run, before its first
+ * kn_dnnl_run(); packed holds packed_bytes until after the last one. Else does nothing.
+ */
+enum kn_status kn_dnnl_bind(struct kn_dnnl *d, const struct kn_call *call, void *packed,
                             struct kn_err *err);
 /* add is ignored where the primitive adds nothing; scratch holds scratch_bytes. */
 enum kn_status kn_dnnl_run(struct kn_dnnl *d, const void *src, const void *add, void *dst,

@@ -270,8 +270,8 @@ static bool run_once(struct ck_loaded *loaded, struct ck_memory *memory, struct 
     return ok;
 }
 
-/* Two runs over different poison must leave the same bits: everything is written, and only by the
- * inputs. */
+/* Two runs over different poison, the second with parameters bound for the run, must leave the same
+ * bits: everything is written, and only by the inputs. */
 static void compare_passes(const struct ck_loaded *a, const struct ck_loaded *b) {
     for (int i = 0; i < CK_IMAGES; i++) {
         const struct ck_image *image = &a->memory->image[i];
