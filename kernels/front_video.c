@@ -2,6 +2,7 @@
 /* What a struct kn_video must be, and the two operations that move pictures. */
 #include "front.h"
 
+#include <inttypes.h>
 #include <math.h>
 
 static void check_component(struct kn_check *c, const struct kn_video *video, int i) {
@@ -63,8 +64,9 @@ static void check_pixels(struct kn_check *c, const char *name, const struct kn_t
 
 KN_CHECK(color_in) {
     kn_check_video(c, &a->video);
-    kn_check_output(c, "out", &a->out, KN_ONLY(KN_F32));
+    kn_check_output(c, "out", &a->out, KN_FULL);
     check_pixels(c, "out", &a->out, &a->video);
+    KN_REQUIRE(c, a->first >= 0, "the first picture is %" PRId64 ", must be >= 0", a->first);
     if (!kn_given(&a->half))
         return;
     kn_check_output(c, "half", &a->half, KN_HALVES);
@@ -75,7 +77,7 @@ KN_CHECK(color_in) {
 
 KN_CHECK(color_out) {
     kn_check_video(c, &a->video);
-    kn_check_tensor(c, "x", &a->x, KN_ONLY(KN_F32));
+    kn_check_tensor(c, "x", &a->x, KN_FULL);
     check_pixels(c, "x", &a->x, &a->video);
     KN_REQUIRE(c, !a->copy_alpha || a->video.alpha,
                "copy_alpha is set, but the picture has no alpha");

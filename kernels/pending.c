@@ -6,15 +6,6 @@
     KN_CHECK(args) {                                         \
         kn_refuse(c, KN_ERR_UNSUPPORTED, "not written yet"); \
     }
-CHECK(zero)
-CHECK(relu_backward)
-CHECK(conv_backward_data)
-CHECK(conv_backward_weights)
-CHECK(shift_backward)
-CHECK(linear_backward_data)
-CHECK(linear_backward_weights)
-CHECK(layer_norm_backward)
-CHECK(gate_backward)
 CHECK(fenwick_backward)
 CHECK(mesa_backward)
 CHECK(noise)
@@ -25,15 +16,6 @@ CHECK(square_sum)
 CHECK(adamw)
 
 #define KERNEL(name) const struct kn_kernel kn_ref_##name = {.run = NULL};
-KERNEL(zero)
-KERNEL(relu_backward)
-KERNEL(conv_backward_data)
-KERNEL(conv_backward_weights)
-KERNEL(shift_backward)
-KERNEL(linear_backward_data)
-KERNEL(linear_backward_weights)
-KERNEL(layer_norm_backward)
-KERNEL(gate_backward)
 KERNEL(fenwick_backward)
 KERNEL(mesa_backward)
 KERNEL(noise)

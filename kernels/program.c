@@ -185,18 +185,39 @@ uint32_t kn_node_slots(const struct kn_node *node) {
     return slots;
 }
 
-/* Convolution and linear layers multiply every output position by the whole weight. */
-uint64_t kn_node_macs(const struct kn_node *node) {
-    const struct kn_tensor *weight, *out;
-    uint64_t macs, columns, rows = 1;
+/* Positions (all axes of rows but the last) times the sizes of a weight. */
+static uint64_t count_macs(const struct kn_tensor *rows, const struct kn_tensor *weight) {
+    uint64_t positions = 1, size = 1, macs;
 
-    if (node->op != KN_OP_CONV && node->op != KN_OP_LINEAR)
-        return 0;
-    weight = node->op == KN_OP_CONV ? &node->args.conv.weight : &node->args.linear.weight;
-    out = node->op == KN_OP_CONV ? &node->args.conv.out : &node->args.linear.out;
-    /* the last axis of out is the first of weight */
-    if (!kn_size_product(out->dim, out->rank - 1, &rows) ||
-        !kn_size_product(weight->dim, weight->rank, &columns) || !kn_size_mul(rows, columns, &macs))
+    if (!kn_size_product(rows->dim, rows->rank - 1, &positions) ||
+        !kn_size_product(weight->dim, weight->rank, &size) || !kn_size_mul(positions, size, &macs))
         return UINT64_MAX;
     return macs;
+}
+
+/* Convolution and linear layers multiply every output position by the whole weight. */
+uint64_t kn_node_macs(const struct kn_node *node) {
+    struct kn_tensor half;
+
+    switch (node->op) {
+    case KN_OP_CONV:
+        return count_macs(&node->args.conv.out, &node->args.conv.weight);
+    case KN_OP_CONV_BACKWARD_DATA:
+        half = node->args.conv_backward_data.weight;
+        half.dim[1] = node->args.conv_backward_data.dx.dim[3]; /* of x or of past, not of both */
+        return count_macs(&node->args.conv_backward_data.dy, &half);
+    case KN_OP_CONV_BACKWARD_WEIGHTS:
+        return count_macs(&node->args.conv_backward_weights.dy,
+                          &node->args.conv_backward_weights.dweight);
+    case KN_OP_LINEAR:
+        return count_macs(&node->args.linear.out, &node->args.linear.weight);
+    case KN_OP_LINEAR_BACKWARD_DATA:
+        return count_macs(&node->args.linear_backward_data.dy,
+                          &node->args.linear_backward_data.weight);
+    case KN_OP_LINEAR_BACKWARD_WEIGHTS:
+        return count_macs(&node->args.linear_backward_weights.dy,
+                          &node->args.linear_backward_weights.dweight);
+    default:
+        return 0;
+    }
 }

@@ -100,7 +100,8 @@ static void unshuffle_half(uint16_t *to, struct strip *s, int64_t columns, enum 
 /* A row of latents: strips over its columns. */
 static void color_in_row(const struct kn_call *call, const struct kn_color_in_args *a, int64_t t,
                          int64_t y) {
-    const struct kn_picture *picture = (const struct kn_picture *)call->base[KN_SLOT_IN] + t;
+    const struct kn_picture *picture =
+        (const struct kn_picture *)call->base[KN_SLOT_IN] + a->first + t;
     int64_t width = a->out.dim[2];
     float *out = (float *)kn_at(call, &a->out) + t * a->out.stride[0] + y * 12 * width;
     uint16_t *half = NULL;

@@ -58,7 +58,8 @@ static enum kn_status color_in_run(const struct kn_call *call, const void *args,
                                    struct kn_err *err) {
     const struct kn_color_in_args *a = args;
     const struct kn_video *video = &a->video;
-    const struct kn_picture *pictures = call->base[KN_SLOT_IN];
+    const struct kn_picture *pictures =
+        (const struct kn_picture *)call->base[KN_SLOT_IN] + a->first;
     struct kn_ref_view out = kn_ref_view(call, &a->out), half = kn_ref_view(call, &a->half);
     double rgb[3];
 

@@ -16,21 +16,7 @@ static enum kn_status conv_prepare(struct kn_prepare *prepare, const struct kn_n
     return kn_ref_scratch(prepare, factor, 4, 0, node, err);
 }
 
-/* The channels of one input around (y, x), row by row of the kernel; zeros outside the image. */
-static double *gather(double *to, const struct kn_conv_args *a, const struct kn_ref_view *x,
-                      bool zero, int64_t t, int64_t y, int64_t col) {
-    int64_t k = a->weight.dim[2], channels = a->x.dim[3];
-
-    for (int64_t r = y - k / 2; r <= y + k / 2; r++)
-        for (int64_t s = col - k / 2; s <= col + k / 2; s++) {
-            bool inside = !zero && r >= 0 && r < a->x.dim[1] && s >= 0 && s < a->x.dim[2];
-            for (int64_t i = 0; i < channels; i++)
-                *to++ = inside ? kn_ref_get(x, t, r, s, i) : 0;
-        }
-    return to;
-}
-
-/* The filters in the order of gather(): current frame's taps, then the past's. */
+/* The filters in the order of kn_ref_patch(): current frame's taps, then the past's. */
 static void arrange(double *to, const struct kn_conv_args *a, const struct kn_ref_view *weight) {
     int64_t k = a->weight.dim[2], channels = a->x.dim[3];
 
@@ -41,32 +27,26 @@ static void arrange(double *to, const struct kn_conv_args *a, const struct kn_re
                     *to++ = kn_ref_get(weight, o, first + i, tap / k, tap % k);
 }
 
-static double dot(const double *a, const double *b, int64_t n) {
-    double sum = 0;
-
-    for (int64_t i = 0; i < n; i++)
-        sum += a[i] * b[i];
-    return sum;
-}
-
 static enum kn_status conv_run(const struct kn_call *call, const void *args, struct kn_err *err) {
     const struct kn_conv_args *a = args;
     struct kn_ref_view x = kn_ref_view(call, &a->x), past = kn_ref_view(call, &a->past);
     struct kn_ref_view weight = kn_ref_view(call, &a->weight), bias = kn_ref_view(call, &a->bias);
     struct kn_ref_view residual = kn_ref_view(call, &a->residual), out = kn_ref_view(call, &a->out);
     bool fresh = kn_ref_fresh(call, &a->control);
-    int64_t size = patch_size(a), outputs = a->weight.dim[0];
+    int64_t size = patch_size(a), outputs = a->weight.dim[0], k = a->weight.dim[2];
     double *patch = call->scratch, *filters = patch + size, *end;
 
     arrange(filters, a, &weight);
     for (int64_t t = 0; t < a->x.dim[0]; t++)
         for (int64_t y = 0; y < a->x.dim[1]; y++)
             for (int64_t col = 0; col < a->x.dim[2]; col++) {
-                end = gather(patch, a, &x, false, t, y, col);
-                if (past.base)
-                    gather(end, a, &past, fresh, t, y, col);
+                end = kn_ref_patch(patch, &x, a->x.dim, k, t, y, col);
+                if (past.base && fresh)
+                    memset(end, 0, (size_t)(patch + size - end) * sizeof *end);
+                else if (past.base)
+                    kn_ref_patch(end, &past, a->x.dim, k, t, y, col);
                 for (int64_t o = 0; o < outputs; o++) {
-                    double sum = dot(patch, filters + o * size, size);
+                    double sum = kn_ref_dot(patch, filters + o * size, size);
                     if (bias.base)
                         sum += kn_ref_get(&bias, o, 0, 0, 0);
                     if (residual.base)

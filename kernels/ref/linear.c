@@ -14,10 +14,9 @@ static enum kn_status linear_run(const struct kn_call *call, const void *args, s
         for (int64_t k = 0; k < K; k++)
             row[k] = kn_ref_get(&x, m, k, 0, 0);
         for (int64_t n = 0; n < a->weight.dim[0]; n++) {
-            const float *w = (const float *)weight.base + n * weight.stride[0];
             double sum = bias.base ? kn_ref_get(&bias, n, 0, 0, 0) : 0;
             for (int64_t k = 0; k < K; k++)
-                sum += row[k] * w[k];
+                sum += row[k] * kn_ref_get(&weight, n, k, 0, 0);
             if (residual.base)
                 sum += kn_ref_get(&residual, m, n, 0, 0);
             kn_ref_set(&out, m, n, 0, 0, sum);

@@ -184,6 +184,42 @@ static inline void kn_ref_normalise(const struct kn_ref_view *x, int64_t n, int6
         out[i] /= sum;
 }
 
+/*
+ * The k x k pixels around (y, col) of frame t, row by row, channels innermost; zeros outside the
+ * image. Returns the end of what it wrote.
+ */
+static inline double *kn_ref_patch(double *to, const struct kn_ref_view *x, const int64_t *dim,
+                                   int64_t k, int64_t t, int64_t y, int64_t col) {
+    for (int64_t r = y - k / 2; r <= y + k / 2; r++)
+        for (int64_t s = col - k / 2; s <= col + k / 2; s++) {
+            bool inside = r >= 0 && r < dim[1] && s >= 0 && s < dim[2];
+            for (int64_t i = 0; i < dim[3]; i++)
+                *to++ = inside ? kn_ref_get(x, t, r, s, i) : 0;
+        }
+    return to;
+}
+
+static inline double kn_ref_dot(const double *a, const double *b, int64_t n) {
+    double sum = 0;
+
+    for (int64_t i = 0; i < n; i++)
+        sum += a[i] * b[i];
+    return sum;
+}
+
+/* t += value, rounded once. */
+static inline void kn_ref_add(const struct kn_ref_view *v, int64_t a, int64_t b, int64_t c,
+                              int64_t d, double value) {
+    if (v->base)
+        kn_ref_set(v, a, b, c, d, kn_ref_get(v, a, b, c, d) + value);
+}
+
+/* A gradient that is written, or added to what is there. */
+static inline void kn_ref_give(const struct kn_ref_view *v, bool accumulate, int64_t a, int64_t b,
+                               int64_t c, int64_t d, double value) {
+    kn_ref_set(v, a, b, c, d, accumulate ? kn_ref_get(v, a, b, c, d) + value : value);
+}
+
 /* Scratch of count doubles, counted with checked arithmetic. */
 static inline enum kn_status kn_ref_scratch(struct kn_prepare *prepare, const int64_t *factor,
                                             int n, uint64_t more, const struct kn_node *node,
