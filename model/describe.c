@@ -79,23 +79,27 @@ char *fw_plan_describe(const struct fw_plan *plan) {
     return g_string_free(text, FALSE);
 }
 
-char *fw_plan_profile(const struct fw_plan *plan) {
+char *fw_describe_profile(const struct kn_program *program, const struct kn_exec *exec) {
     GString *text = g_string_new(NULL);
     double total = 0;
 
-    g_string_append_printf(text, "%-32s %-12s %10s %10s\n", "layer", "operation", "ms", "GFLOP/s");
-    for (gsize i = 0; i < kn_program_size(plan->program); i++) {
-        const struct kn_node *node = kn_program_node(plan->program, i);
+    g_string_append_printf(text, "%-40s %-24s %10s %10s\n", "layer", "operation", "ms", "GFLOP/s");
+    for (gsize i = 0; i < kn_program_size(program); i++) {
+        const struct kn_node *node = kn_program_node(program, i);
         struct kn_profile profile;
-        kn_exec_profile(plan->exec, i, &profile);
+        kn_exec_profile(exec, i, &profile);
         double ms = (double)profile.nanoseconds * 1e-6 / (double)MAX(profile.runs, 1);
         double flops = 2.0 * (double)kn_node_macs(node);
-        g_string_append_printf(text, "%-32s %-12s %10.3f", node->label, kn_op_name(node->op), ms);
+        g_string_append_printf(text, "%-40s %-24s %10.3f", node->label, kn_op_name(node->op), ms);
         if (flops > 0 && ms > 0)
             g_string_append_printf(text, " %10.1f", flops / ms * 1e-6);
         g_string_append_c(text, '\n');
         total += ms;
     }
-    g_string_append_printf(text, "%-32s %-12s %10.3f\n", "total", "", total);
+    g_string_append_printf(text, "%-40s %-24s %10.3f\n", "total", "", total);
     return g_string_free(text, FALSE);
+}
+
+char *fw_plan_profile(const struct fw_plan *plan) {
+    return fw_describe_profile(plan->program, plan->exec);
 }

@@ -93,6 +93,8 @@ struct fw_weights *fw_learner_weights(struct fw_learner *learner, gboolean avera
                                       GError **error);
 /* All device memory that the learner holds. */
 guint64 fw_learner_memory(const struct fw_learner *learner);
+/* What each operation of a step costs, as fw_plan_profile() says it. g_free(). */
+char *fw_learner_profile(const struct fw_learner *learner);
 void fw_learner_mesa(const struct fw_learner *learner, struct kn_mesa_stats *stats);
 const char *fw_learner_device(const struct fw_learner *learner);
 const char *fw_learner_device_description(const struct fw_learner *learner);

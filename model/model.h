@@ -38,6 +38,9 @@ void fw_model_release(struct fw_model *model);
 /* Type of convolution bodies and of inputs of linear layers. */
 enum kn_dtype fw_model_half(const struct fw_model *model);
 
+/* describe.c: fw_plan_profile() of any program. */
+char *fw_describe_profile(const struct kn_program *program, const struct kn_exec *exec);
+
 struct fw_plan {
     gint refs; /* atomic */
     struct fw_model *model;
