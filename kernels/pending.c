@@ -6,8 +6,6 @@
     KN_CHECK(args) {                                         \
         kn_refuse(c, KN_ERR_UNSUPPORTED, "not written yet"); \
     }
-CHECK(fenwick_backward)
-CHECK(mesa_backward)
 CHECK(noise)
 CHECK(mask)
 CHECK(mask_backward)
@@ -16,8 +14,6 @@ CHECK(square_sum)
 CHECK(adamw)
 
 #define KERNEL(name) const struct kn_kernel kn_ref_##name = {.run = NULL};
-KERNEL(fenwick_backward)
-KERNEL(mesa_backward)
 KERNEL(noise)
 KERNEL(mask)
 KERNEL(mask_backward)

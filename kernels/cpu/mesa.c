@@ -13,6 +13,7 @@
 struct job {
     int dim, pitch;
     struct kn_walk q, k, v, gate, beta, out;
+    struct kn_walk solution; /* base NULL: not asked for */
     const float *lambda; /* (heads, pitch), after softplus */
     struct kn_control *control;
     uint64_t state_offset;
@@ -95,6 +96,10 @@ KN_INLINE struct cg_end token(const struct unit *u, int64_t i, int dim, int pitc
     read_values(u->g, &value, q, dim, pitch);
     kn_row_scale(q, length, pitch);
     memcpy(kn_walk_at(&job->out, n, i, h), q, (size_t)dim * sizeof *q);
+    if (job->solution.base) {
+        kn_row_scale(x, length, pitch);
+        memcpy(kn_walk_at(&job->solution, n, i, h), x, (size_t)dim * sizeof *x);
+    }
     return end;
 }
 
@@ -231,6 +236,8 @@ static enum kn_status run(const struct kn_call *call, const void *args, struct k
     job.gate = kn_walk(call, &a->gate);
     job.beta = kn_walk(call, &a->beta);
     job.out = kn_walk(call, &a->out);
+    if (a->solution.rank)
+        job.solution = kn_walk(call, &a->solution);
     job.control = kn_at(call, &a->control);
     job.lambda = lambda;
 #pragma omp parallel num_threads(call->threads)

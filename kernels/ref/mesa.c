@@ -1,47 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Mesa layer: the two matrices of the definition, and a Cholesky factorisation for every token. */
-#include "ref.h"
+#include "mesa.h"
 
 /* One head of one sequence. */
 struct head {
     const struct kn_mesa_args *args;
-    struct kn_ref_view q, k, v, gate, beta, lambda, out;
+    struct kn_ref_view q, k, v, gate, beta, lambda, out, solution;
     int64_t n, h, group, D;
     double *q_hat, *k_hat, *factor; /* D, D, D x D */
 };
-
-/* L L^T = H + diag(Lambda); L is the lower half of factor. */
-static void factorise(const struct head *s, const double *H) {
-    int64_t D = s->D;
-    double *L = s->factor;
-
-    for (int64_t i = 0; i < D; i++)
-        for (int64_t j = 0; j <= i; j++) {
-            double sum = H[i * D + j];
-            if (i == j)
-                sum += kn_ref_softplus(kn_ref_get(&s->lambda, s->h, i, 0, 0)) + 0.25;
-            for (int64_t m = 0; m < j; m++)
-                sum -= L[i * D + m] * L[j * D + m];
-            L[i * D + j] = i == j ? sqrt(sum) : sum / L[j * D + j];
-        }
-}
-
-/* x = (L L^T)^-1 x */
-static void solve(const struct head *s, double *x) {
-    int64_t D = s->D;
-    const double *L = s->factor;
-
-    for (int64_t i = 0; i < D; i++) {
-        for (int64_t m = 0; m < i; m++)
-            x[i] -= L[i * D + m] * x[m];
-        x[i] /= L[i * D + i];
-    }
-    for (int64_t i = D - 1; i >= 0; i--) {
-        for (int64_t m = i + 1; m < D; m++)
-            x[i] -= L[m * D + i] * x[m];
-        x[i] /= L[i * D + i];
-    }
-}
 
 static void update(const struct head *s, double *H, double *G, int64_t row) {
     int64_t D = s->D;
@@ -62,14 +29,15 @@ static void recur(const struct head *s, double *H, double *G, int64_t row) {
     int64_t D = s->D;
 
     update(s, H, G, row);
-    factorise(s, H);
+    kn_ref_mesa_factorise(&s->lambda, s->h, D, H, s->factor);
     kn_ref_normalise(&s->q, s->n, row, s->group, D, s->q_hat);
-    solve(s, s->q_hat);
+    kn_ref_mesa_solve(D, s->factor, s->q_hat);
     for (int64_t j = 0; j < D; j++) {
         double sum = 0;
         for (int64_t i = 0; i < D; i++)
             sum += G[i * D + j] * s->q_hat[i];
         kn_ref_set(&s->out, s->n, row, s->h, j, sum);
+        kn_ref_set(&s->solution, s->n, row, s->h, j, s->q_hat[j]);
     }
 }
 
@@ -122,6 +90,7 @@ static enum kn_status mesa_run(const struct kn_call *call, const void *args, str
         .beta = kn_ref_view(call, &a->beta),
         .lambda = kn_ref_view(call, &a->lambda),
         .out = kn_ref_view(call, &a->out),
+        .solution = kn_ref_view(call, &a->solution),
         .D = D,
         .q_hat = scratch,
         .k_hat = scratch + D,

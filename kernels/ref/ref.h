@@ -220,6 +220,29 @@ static inline void kn_ref_give(const struct kn_ref_view *v, bool accumulate, int
     kn_ref_set(v, a, b, c, d, accumulate ? kn_ref_get(v, a, b, c, d) + value : value);
 }
 
+/*
+ * The gradient of x from that of x / max(|x|, 1e-6), written at (n, t, g): what points along x is
+ * lost, but where x is next to nothing.
+ */
+static inline void kn_ref_normalise_backward(const struct kn_ref_view *x,
+                                             const struct kn_ref_view *dx, int64_t n, int64_t t,
+                                             int64_t g, int64_t D, const double *d_hat) {
+    double square = 0, along = 0, norm;
+
+    for (int64_t i = 0; i < D; i++) {
+        square += kn_ref_get(x, n, t, g, i) * kn_ref_get(x, n, t, g, i);
+        along += kn_ref_get(x, n, t, g, i) * d_hat[i];
+    }
+    norm = sqrt(square);
+    if (norm >= 1e-6)
+        along /= square;
+    else
+        along = 0;
+    for (int64_t i = 0; i < D; i++)
+        kn_ref_set(dx, n, t, g, i,
+                   (d_hat[i] - kn_ref_get(x, n, t, g, i) * along) / fmax(norm, 1e-6));
+}
+
 /* Scratch of count doubles, counted with checked arithmetic. */
 static inline enum kn_status kn_ref_scratch(struct kn_prepare *prepare, const int64_t *factor,
                                             int n, uint64_t more, const struct kn_node *node,
