@@ -46,6 +46,7 @@ enum fw_error {
     FW_ERROR_UNSUPPORTED, /* the device cannot run this network at this size */
     FW_ERROR_FAILED,      /* a library or the device failed while running */
     FW_ERROR_CANCELLED,   /* fw_trainer_cancel() */
+    FW_ERROR_DISK_FULL,   /* a file cannot be written, for lack of room */
 };
 
 /* -------------------------------------------------------------------------------------- config */

@@ -150,8 +150,10 @@ struct target {
 
 static gboolean fail_errno(GError **error, const char *path, const char *what) {
     int number = errno;
+    gboolean full = number == ENOSPC || number == EDQUOT || number == EFBIG;
     char *name = g_filename_display_name(path);
-    fw_fail(error, FW_ERROR_WRITE, "%s: %s: %s", name, what, g_strerror(number));
+    fw_fail(error, full ? FW_ERROR_DISK_FULL : FW_ERROR_WRITE, "%s: %s: %s", name, what,
+            g_strerror(number));
     g_free(name);
     return FALSE;
 }

@@ -11,6 +11,7 @@
 #define HINT_PRECISION "Use precision=auto, or another device."
 #define HINT_FILE "The weights property needs a file that was written by " \
   "fenwick, unchanged."
+#define HINT_DISK "Make room, or write somewhere else."
 #define HINT_PRESET "Leave preset unset to take the network that the file " \
   "holds."
 
@@ -62,6 +63,9 @@ gst_fenwick_error_from (GstFenwickError * to, const GError * from,
       break;
     case FW_ERROR_UNSUPPORTED:
       set (to, stream, GST_STREAM_ERROR_FORMAT, HINT_PRECISION);
+      break;
+    case FW_ERROR_DISK_FULL:
+      set (to, resource, GST_RESOURCE_ERROR_NO_SPACE_LEFT, HINT_DISK);
       break;
     case FW_ERROR_CANCELLED:
     case FW_ERROR_FAILED:
