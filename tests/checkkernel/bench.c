@@ -36,7 +36,7 @@ double ck_seconds(void) {
 
 void ck_bench_line(enum kn_op op, const char *label, double best, double median,
                    struct ck_work work) {
-    printf("%-12s %-44s %9.3f ms best %9.3f ms median ", kn_op_name(op), label, 1e3 * best,
+    printf("%-23s %-44s %9.3f ms best %9.3f ms median ", kn_op_name(op), label, 1e3 * best,
            1e3 * median);
     if (work.flops > 0)
         printf("%8.1f GFLOP/s\n", 1e-9 * work.flops / best);

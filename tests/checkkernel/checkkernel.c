@@ -3,8 +3,10 @@
  * checkkernel [options]
  *
  *   --mode test     compares every operation of a device with the reference (default)
+ *   --mode grad     compares backward operations of the reference with differences in double
  *   --mode bench    times the operations at the network's shapes for 640 x 480
- *   --selftest      plants faults in every operation; fails unless each one is found
+ *   --selftest      mode test and grad: plants faults in every operation; fails unless each one is
+ *                   found
  *   --list          prints the operations
  *   --op NAME       only this operation; may be given more than once
  *   --device NAME   the device tested or timed (cpu)
@@ -34,11 +36,17 @@ static const struct op {
 #undef X
 };
 
+static void (*const grads[KN_OP_COUNT])(struct ck *ck) = {
+#define X(name, NAME) [KN_OP_##NAME] = ck_grad_##name,
+    CK_GRADS(X)
+#undef X
+};
+
 struct options {
     const char *device, *preset;
     int threads;
     uint64_t seed;
-    bool bench, selftest, list, slow, verbose;
+    bool bench, grad, selftest, list, slow, verbose;
     bool only[KN_OP_COUNT], some;
 };
 
@@ -133,18 +141,26 @@ static void start(struct ck *ck, const struct options *options, int op) {
     ck->refused = false;
 }
 
+/* Cases of an operation in the mode chosen; NULL: none. */
+static void (*cases_of(const struct options *options, int op))(struct ck *ck) {
+    if (!options->only[op])
+        return NULL;
+    return options->grad ? grads[op] : ops[op].test;
+}
+
 static unsigned test(struct ck *ck, const struct options *options, unsigned *passed) {
     unsigned failed = 0;
 
     for (int i = 0; i < KN_OP_COUNT; i++) {
-        if (!options->only[i])
+        if (!cases_of(options, i))
             continue;
         start(ck, options, i);
         double from = ck_seconds();
-        ops[i].test(ck);
+        cases_of(options, i)(ck);
         ck_end(ck);
-        printf("%-12s %5u cases, %u failed, worst NMSE %.2g, %.1f s\n", ops[i].name, ck->cases,
-               ck->failed, ck->worst, ck_seconds() - from);
+        printf("%-23s %5u cases, %u failed, worst %s %.2g, %.1f s\n", ops[i].name, ck->cases,
+               ck->failed, options->grad ? "relative error" : "NMSE", ck->worst,
+               ck_seconds() - from);
         fflush(stdout);
         failed += ck->failed;
         *passed += ck->cases - ck->failed;
@@ -168,7 +184,7 @@ static bool find_fault(struct ck *ck, const struct options *options, int op, int
                        bool *missed) {
     start(ck, options, op);
     ck->fault = fault;
-    ops[op].test(ck);
+    cases_of(options, op)(ck);
     ck_end(ck);
     *missed =
         ck->refused || (fault == CK_SOUND ? ck->failed > 0 : ck->planted > 0 && ck->failed == 0);
@@ -183,7 +199,7 @@ static unsigned selftest(struct ck *ck, const struct options *options, unsigned 
     for (int i = 0; i < KN_OP_COUNT; i++) {
         unsigned found = 0;
         bool missed;
-        if (!options->only[i])
+        if (!cases_of(options, i))
             continue;
         for (int fault = CK_SOUND; fault < CK_FAULT_ARGS + CK_SABOTAGES; fault++) {
             found += find_fault(ck, options, i, fault, &missed);
@@ -196,7 +212,7 @@ static unsigned selftest(struct ck *ck, const struct options *options, unsigned 
         /* one of them is always a wrong value: an operation without any is not tested */
         failed += found == 0;
         *passed += found;
-        printf("%-12s %u planted faults found\n", ops[i].name, found);
+        printf("%-23s %u planted faults found\n", ops[i].name, found);
         fflush(stdout);
     }
     return failed;
@@ -217,9 +233,10 @@ static bool choose(struct options *options, const char *name) {
 
 static bool choose_mode(struct options *options, const char *name) {
     options->bench = strcmp(name, "bench") == 0;
-    if (options->bench || strcmp(name, "test") == 0)
+    options->grad = strcmp(name, "grad") == 0;
+    if (options->bench || options->grad || strcmp(name, "test") == 0)
         return true;
-    fprintf(stderr, "checkkernel: --mode is test or bench, not '%s'\n", name);
+    fprintf(stderr, "checkkernel: --mode is test, grad or bench, not '%s'\n", name);
     return false;
 }
 
@@ -316,9 +333,10 @@ int main(int argc, char **argv) {
     int result = 77;
 
     if (!parse(&options, argc, argv)) {
-        fprintf(stderr, "usage: checkkernel [--mode test|bench] [--selftest] [--list] [--op NAME] "
-                        "[--device NAME]\n                   [--threads N] [--preset NAME] "
-                        "[--seed N] [--slow] [--verbose]\n");
+        fprintf(stderr,
+                "usage: checkkernel [--mode test|grad|bench] [--selftest] [--list] [--op NAME] "
+                "[--device NAME]\n                   [--threads N] [--preset NAME] "
+                "[--seed N] [--slow] [--verbose]\n");
         return 2;
     }
     if (options.list) {
@@ -330,7 +348,8 @@ int main(int argc, char **argv) {
     ck.slow = options.slow;
     ck.preset = options.preset;
     ck.ref = open_device("ref", 1);
-    ck.dev = open_device(options.selftest ? "ref" : options.device, options.threads);
+    ck.dev =
+        open_device(options.selftest || options.grad ? "ref" : options.device, options.threads);
     if (ck.ref && ck.dev)
         result = run(&ck, &options);
     kn_dev_close(ck.dev);

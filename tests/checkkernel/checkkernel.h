@@ -49,7 +49,7 @@ struct ck {
     char label[160]; /* of the case under way */
     bool failing;    /* the case under way has failed */
     unsigned cases, failed;
-    double worst; /* NMSE over all cases */
+    double worst; /* NMSE over all cases; mode grad: relative error */
 };
 
 /*
@@ -184,6 +184,8 @@ void ck_unload(struct ck_loaded *loaded);
 
 /* Records and compiles one operation; sabotages its arguments when the self-test wants it. */
 struct kn_exec *ck_compile(struct ck_loaded *loaded, enum kn_op op, const void *args);
+/* A copy of the arguments, wrong in the way that the self-test asks for. */
+const void *ck_sabotage(struct ck *ck, enum kn_op op, const void *args, struct kn_node *copy);
 /* Runs it and waits. shift: bytes added to the base of KN_SLOT_WORK, and of KN_SLOT_OUT. */
 bool ck_run(struct ck_loaded *loaded, struct kn_exec *exec, uint64_t shift, uint64_t shift_out);
 /* Records one operation; false: said by ck_fail(). */
@@ -291,9 +293,17 @@ void ck_grad_input(struct ck_grad *grad, const struct kn_tensor *x, const struct
 void ck_grad_check(struct ck_memory *memory, struct ck_grad *grad);
 
 /* The operations that mode grad checks: a backward operation, or a loss. Adding one is a line. */
-#define CK_GRADS(X)
+#define CK_GRADS(X)                                     \
+    X(relu_backward, RELU_BACKWARD)                     \
+    X(conv_backward_data, CONV_BACKWARD_DATA)           \
+    X(conv_backward_weights, CONV_BACKWARD_WEIGHTS)     \
+    X(shift_backward, SHIFT_BACKWARD)                   \
+    X(linear_backward_data, LINEAR_BACKWARD_DATA)       \
+    X(linear_backward_weights, LINEAR_BACKWARD_WEIGHTS) \
+    X(layer_norm_backward, LAYER_NORM_BACKWARD)         \
+    X(gate_backward, GATE_BACKWARD)
 
-#define X(name) void ck_grad_##name(struct ck *ck);
+#define X(name, NAME) void ck_grad_##name(struct ck *ck);
 CK_GRADS(X)
 #undef X
 

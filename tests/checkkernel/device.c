@@ -109,8 +109,7 @@ bool ck_record(struct ck *ck, struct kn_program *program, enum kn_op op, const v
     return status == KN_OK;
 }
 
-/* A copy of the arguments, wrong in the way that the self-test asks for. */
-static const void *sabotage(struct ck *ck, enum kn_op op, const void *args, struct kn_node *copy) {
+const void *ck_sabotage(struct ck *ck, enum kn_op op, const void *args, struct kn_node *copy) {
     int way = ck->fault - CK_FAULT_ARGS;
 
     switch (op) {
@@ -135,7 +134,7 @@ struct kn_exec *ck_compile(struct ck_loaded *loaded, enum kn_op op, const void *
     struct kn_err err = {0};
 
     if (loaded->tested && ck->fault >= CK_FAULT_ARGS)
-        args = sabotage(ck, op, args, &copy);
+        args = ck_sabotage(ck, op, args, &copy);
     if (kn_program_new(&program, &err) != KN_OK) {
         ck_fail(ck, "program: %s", err.msg);
         return NULL;

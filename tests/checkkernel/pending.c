@@ -10,15 +10,6 @@
     bool ck_sabotage_##name(struct kn_##args##_args *a, int way) { \
         return false;                                              \
     }
-PENDING(zero, zero)
-PENDING(relu_backward, relu_backward)
-PENDING(conv_backward_data, conv_backward_data)
-PENDING(conv_backward_weights, conv_backward_weights)
-PENDING(shift_backward, shift_backward)
-PENDING(linear_backward_data, linear_backward_data)
-PENDING(linear_backward_weights, linear_backward_weights)
-PENDING(layer_norm_backward, layer_norm_backward)
-PENDING(gate_backward, gate_backward)
 PENDING(fenwick_backward, fenwick_backward)
 PENDING(mesa_backward, mesa_backward)
 PENDING(noise, noise)
