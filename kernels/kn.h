@@ -179,6 +179,7 @@ struct kn_sample {
 };
 
 #define KN_ADAMW_GROUPS 8
+#define KN_ADAMW_RUN 64 /* neighbouring parameters that are in one group */
 
 /* What an adamw operation does this time, in KN_SLOT_CONTROL. */
 struct kn_adamw {
@@ -559,10 +560,11 @@ struct kn_mesa_backward_args {
  * noise: out = what a camera, a channel or a quantiser makes of x, clip by clip as its kn_sample
  * says. Frames are in the order (time, clip): frame f belongs to clip f % B, and element i of a clip
  * counts time, row, column, channel. GAUSSIAN, POISSON and COMPRESSION take x for colours in [-1, 1]
- * as color_in gives them, and round and clamp the result to 8 bit; UNIFORM does neither.
+ * as color_in gives them, and round and clamp the result to 8 bit; NONE and UNIFORM do neither. A
+ * run fails on a kind outside the enum, and on COMPRESSION of other than 12 channels.
  */
 struct kn_noise_args {
-    struct kn_tensor x;      /* (T * B, h, w, C) f32; COMPRESSION needs C = 12 */
+    struct kn_tensor x;      /* (T * B, h, w, C) f32 */
     struct kn_tensor out;    /* as x; may be x */
     struct kn_tensor sample; /* (B) struct kn_sample in KN_SLOT_CONTROL */
 };
@@ -592,11 +594,13 @@ struct kn_mask_backward_args {
  *                      f >= lag; 0 when there is one frame
  *   laplacian          mean over up to 4 levels (while both sides are >= 8 pixels) of the mean of
  *                      sqrt(b^2 + 1e-6), b the bands of the Laplacian pyramid of x - target
- *                      (Burt and Adelson 1983; 5-tap binomial, edges repeated)
- *   ms_ssim            1 - MS-SSIM (Wang, Simoncelli, Bovik 2003) of (x + 1) / 2 and (target + 1) / 2, per
- *                      colour, 11-tap Gaussian of sigma 1.5 inside the picture only, up to 3 scales
- *                      while both sides are >= 11 pixels, the first scales' exponents divided by
- *                      their sum; 0 for pictures below 11 pixels
+ *                      (Burt and Adelson 1983; 5-tap binomial, edges repeated) without what the
+ *                      coarsest one leaves; 0 for pictures below 8 pixels
+ *   ms_ssim            1 - MS-SSIM (Wang, Simoncelli, Bovik 2003) of (x + 1) / 2 and (target + 1) / 2,
+ *                      per frame and colour, 11-tap Gaussian of sigma 1.5 inside the picture only,
+ *                      up to 3 scales (means of 2 x 2) while both sides are >= 11 pixels, the first
+ *                      scales' exponents divided by their sum; factors below 0.01 count as 0.01, so
+ *                      that powers of them have bounded slopes; 0 for pictures below 11 pixels
  */
 struct kn_loss_args {
     struct kn_tensor x;      /* (F, h, w, 12) f32 */
@@ -622,12 +626,14 @@ struct kn_square_sum_args {
  * stochastically, by a hash of element and step.
  */
 struct kn_adamw_args {
-    struct kn_tensor param;    /* (n) f32 in KN_SLOT_WEIGHTS, n a multiple of 64; written */
+    struct kn_tensor param;    /* (n) f32 in KN_SLOT_WEIGHTS, n a multiple of 64; written, so
+                                  that an exec made with weights refuses it */
     struct kn_tensor grad;     /* (n) f32 in KN_SLOT_GRADS */
     struct kn_tensor first;    /* (n) f32 or bf16 in KN_SLOT_OPTIMIZER */
     struct kn_tensor second;   /* as first */
     struct kn_tensor averaged; /* optional (n) f32 in KN_SLOT_OPTIMIZER */
-    struct kn_tensor group;    /* (n / 64) u8 in KN_SLOT_OPTIMIZER, < KN_ADAMW_GROUPS */
+    struct kn_tensor group;    /* (n / 64) u8 in KN_SLOT_OPTIMIZER, < KN_ADAMW_GROUPS, else the
+                                  run fails */
     struct kn_tensor control;  /* (1) struct kn_adamw in KN_SLOT_CONTROL */
 };
 

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Mean of squared errors. */
+#include "loss.h"
+
+static enum kn_status mean_square_run(const struct kn_call *call, const void *args,
+                                      struct kn_err *err) {
+    struct kn_ref_loss l = kn_ref_loss(call, args);
+    double sum = 0;
+
+    KN_REF_ELEMENTS(l, f, y, x, c) {
+        double e = kn_ref_error(&l, f, y, x, c);
+        sum += e * e;
+        kn_ref_add(&l.dx, f, y, x, c, l.weight * 2 * e / l.count);
+    }
+    *l.value += sum / l.count;
+    return KN_OK;
+}
+
+const struct kn_kernel kn_ref_mean_square = {.run = mean_square_run};
