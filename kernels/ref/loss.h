@@ -3,9 +3,8 @@
 #ifndef KN_REF_LOSS_H
 #define KN_REF_LOSS_H
 
+#include "../kn_loss.h"
 #include "ref.h"
-
-#define KN_REF_ROOT 1e-6 /* under the square root of the smooth absolute value */
 
 struct kn_ref_loss {
     struct kn_ref_view x, target, dx;
@@ -41,10 +40,18 @@ static inline int64_t kn_ref_pixel(int64_t c, int64_t y, int64_t x) {
 }
 
 static inline double kn_ref_smooth(double e) {
-    return sqrt(e * e + KN_REF_ROOT);
+    return sqrt(e * e + KN_LOSS_ROOT);
 }
 
-/* Calls body for every element (f, y, x, c) of the loss l. */
+/*
+ * Doubles for pictures of the full size that get smaller by a quarter or little less: twice the
+ * first one's pixels are enough.
+ */
+static inline int64_t kn_ref_pyramid(const struct kn_tensor *image) {
+    return 2 * 4 * image->dim[1] * image->dim[2];
+}
+
+/* For every element (f, y, x, c) of the loss l. */
 #define KN_REF_ELEMENTS(l, f, y, x, c)                      \
     for (int64_t f = 0; f < (l).shape->dim[0]; f++)         \
         for (int64_t y = 0; y < (l).shape->dim[1]; y++)     \
