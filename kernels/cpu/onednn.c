@@ -42,6 +42,10 @@ void kn_cpu_onednn_fill(struct kn_table *table, enum kn_cpu_isa isa, bool lowere
         (void)dnnl_set_max_cpu_isa(isa == KN_CPU_AVX2 ? dnnl_cpu_isa_avx2 : dnnl_cpu_isa_sse41);
     table->kernel[KN_OP_CONV] = kn_cpu_conv;
     table->kernel[KN_OP_LINEAR] = kn_cpu_linear;
+    table->kernel[KN_OP_CONV_BACKWARD_DATA] = kn_cpu_conv_backward_data;
+    table->kernel[KN_OP_CONV_BACKWARD_WEIGHTS] = kn_cpu_conv_backward_weights;
+    table->kernel[KN_OP_LINEAR_BACKWARD_DATA] = kn_cpu_linear_backward_data;
+    table->kernel[KN_OP_LINEAR_BACKWARD_WEIGHTS] = kn_cpu_linear_backward_weights;
 }
 
 int kn_dnnl_threads(int threads) {
@@ -77,6 +81,27 @@ enum kn_status kn_dnnl_fail(struct kn_err *err, dnnl_status_t status, const char
         }                                            \
     } while (0)
 
+static enum kn_status make_attributes(dnnl_primitive_attr_t *attr, const struct kn_dnnl_post *post,
+                                      struct kn_err *err) {
+    enum kn_status status = KN_OK;
+    dnnl_post_ops_t list = NULL;
+
+    DNNL_TRY(dnnl_primitive_attr_create(attr));
+    DNNL_TRY(dnnl_primitive_attr_set_scratchpad_mode(*attr, dnnl_scratchpad_mode_user));
+    DNNL_TRY(dnnl_post_ops_create(&list));
+    /* the binary addition comes first, so that its argument is always post-op 0 */
+    if (post->add)
+        DNNL_TRY(dnnl_post_ops_append_binary(list, dnnl_binary_add, post->add));
+    if (post->sum)
+        DNNL_TRY(dnnl_post_ops_append_sum(list, 1.0f));
+    if (post->relu)
+        DNNL_TRY(dnnl_post_ops_append_eltwise(list, 1.0f, dnnl_eltwise_relu, 0.0f, 0.0f));
+    DNNL_TRY(dnnl_primitive_attr_set_post_ops(*attr, list));
+fail:
+    dnnl_post_ops_destroy(list);
+    return status;
+}
+
 /* ------------------------------------------------------------------------------------- weights */
 
 struct pack {
@@ -84,16 +109,21 @@ struct pack {
     const float *data;
 };
 
-/* The primitive that brings f32 weights into the layout and type that another one wants. */
+/* The primitive that brings weights from one layout and type into another, or adds them there. */
 static enum kn_status make_reorder(dnnl_primitive_t *reorder, const dnnl_memory_desc_t *from,
-                                   const dnnl_memory_desc_t *to, struct kn_err *err) {
+                                   const dnnl_memory_desc_t *to, bool sum, struct kn_err *err) {
+    const struct kn_dnnl_post post = {.sum = sum};
     enum kn_status status = KN_OK;
+    dnnl_primitive_attr_t attr = NULL;
     dnnl_primitive_desc_t descriptor = NULL;
 
-    DNNL_TRY(dnnl_reorder_primitive_desc_create(&descriptor, from, engine, to, engine, NULL));
+    KN_TRY(make_attributes(&attr, &post, err));
+    DNNL_TRY(dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_library));
+    DNNL_TRY(dnnl_reorder_primitive_desc_create(&descriptor, from, engine, to, engine, attr));
     DNNL_TRY(dnnl_primitive_create(reorder, descriptor));
 fail:
     dnnl_primitive_desc_destroy(descriptor);
+    dnnl_primitive_attr_destroy(attr);
     return status;
 }
 
@@ -109,7 +139,7 @@ static enum kn_status reorder(const struct pack *pack, void *to, struct kn_err *
 
     DNNL_TRY(dnnl_memory_create(&in, pack->from, engine, (void *)pack->data));
     DNNL_TRY(dnnl_memory_create(&out, pack->to, engine, to));
-    KN_TRY(make_reorder(&primitive, pack->from, pack->to, err));
+    KN_TRY(make_reorder(&primitive, pack->from, pack->to, false, err));
     DNNL_TRY(run_reorder(primitive, in, out));
 fail:
     dnnl_primitive_destroy(primitive);
@@ -188,27 +218,6 @@ static enum kn_status pack_weights(const struct kn_dnnl_weights *w, const dnnl_m
 
 /* ---------------------------------------------------------------------------------- primitives */
 
-static enum kn_status make_attributes(dnnl_primitive_attr_t *attr, const struct kn_dnnl_post *post,
-                                      struct kn_err *err) {
-    enum kn_status status = KN_OK;
-    dnnl_post_ops_t list = NULL;
-
-    DNNL_TRY(dnnl_primitive_attr_create(attr));
-    DNNL_TRY(dnnl_primitive_attr_set_scratchpad_mode(*attr, dnnl_scratchpad_mode_user));
-    DNNL_TRY(dnnl_post_ops_create(&list));
-    /* the binary addition comes first, so that its argument is always post-op 0 */
-    if (post->add)
-        DNNL_TRY(dnnl_post_ops_append_binary(list, dnnl_binary_add, post->add));
-    if (post->sum)
-        DNNL_TRY(dnnl_post_ops_append_sum(list, 1.0f));
-    if (post->relu)
-        DNNL_TRY(dnnl_post_ops_append_eltwise(list, 1.0f, dnnl_eltwise_relu, 0.0f, 0.0f));
-    DNNL_TRY(dnnl_primitive_attr_set_post_ops(*attr, list));
-fail:
-    dnnl_post_ops_destroy(list);
-    return status;
-}
-
 static enum kn_status add_argument(struct kn_dnnl *d, int index, dnnl_memory_t *memory,
                                    const dnnl_memory_desc_t *layout, const void *data,
                                    struct kn_err *err) {
@@ -229,6 +238,8 @@ static enum kn_status add_weights(struct kn_dnnl *d, const dnnl_memory_desc_t *w
     const void *packed = DNNL_MEMORY_NONE, *bias = DNNL_MEMORY_NONE;
     enum kn_status status = KN_OK;
 
+    if (!w)
+        return add_argument(d, DNNL_ARG_WEIGHTS, &d->weights, wanted, DNNL_MEMORY_NONE, err);
     d->bound = !w->arena;
     d->offset_bytes = w->offset_bytes;
     d->bias_offset_bytes = w->bias_offset_bytes;
@@ -237,7 +248,7 @@ static enum kn_status add_weights(struct kn_dnnl *d, const dnnl_memory_desc_t *w
         KN_TRY(pack_weights(w, wanted, &packed, err));
     } else if (!dnnl_memory_desc_equal(wanted, w->layout)) {
         d->packed_bytes = aligned(dnnl_memory_desc_get_size(wanted));
-        KN_TRY(make_reorder(&d->pack, w->layout, wanted, err));
+        KN_TRY(make_reorder(&d->pack, w->layout, wanted, false, err));
         DNNL_TRY(dnnl_memory_create(&d->unpacked, w->layout, engine, DNNL_MEMORY_NONE));
     }
     KN_TRY(add_argument(d, DNNL_ARG_WEIGHTS, &d->weights, wanted, packed, err));
@@ -284,12 +295,13 @@ static bool is_refused(const char *name) {
 
 /* The library's first choice that is not refused. */
 static enum kn_status choose(dnnl_primitive_desc_t *p, const_dnnl_op_desc_t descriptor,
-                             const_dnnl_primitive_attr_t attr, struct kn_err *err) {
+                             const_dnnl_primitive_attr_t attr, const_dnnl_primitive_desc_t forward,
+                             struct kn_err *err) {
     enum kn_status status = KN_OK;
     dnnl_primitive_desc_iterator_t list = NULL;
     const char *name = "";
 
-    DNNL_TRY(dnnl_primitive_desc_iterator_create(&list, descriptor, attr, engine, NULL));
+    DNNL_TRY(dnnl_primitive_desc_iterator_create(&list, descriptor, attr, engine, forward));
     for (;;) {
         *p = dnnl_primitive_desc_iterator_fetch(list);
         DNNL_TRY(dnnl_primitive_desc_query(*p, dnnl_query_impl_info_str, 0, &name));
@@ -315,7 +327,7 @@ enum kn_status kn_dnnl_make(struct kn_dnnl *d, const_dnnl_op_desc_t descriptor,
     pthread_once(&library_once, open_library);
     DNNL_TRY(library_status);
     KN_TRY(make_attributes(&attr, post, err));
-    KN_TRY(choose(&p, descriptor, attr, err));
+    KN_TRY(choose(&p, descriptor, attr, NULL, err));
     DNNL_TRY(dnnl_primitive_create(&d->primitive, p));
     KN_TRY(make_arguments(d, p, post, weights, err));
 fail:
@@ -323,6 +335,76 @@ fail:
     dnnl_primitive_attr_destroy(attr);
     if (status != KN_OK)
         kn_dnnl_clear(d);
+    return status;
+}
+
+static enum kn_status make_gradient_arguments(struct kn_dnnl *d, const_dnnl_primitive_desc_t p,
+                                              const dnnl_memory_desc_t *to, bool bias,
+                                              struct kn_err *err) {
+    const dnnl_memory_desc_t *src = dnnl_primitive_desc_query_md(p, dnnl_query_src_md, 0);
+    const dnnl_memory_desc_t *dy = dnnl_primitive_desc_query_md(p, dnnl_query_diff_dst_md, 0);
+    const dnnl_memory_desc_t *dw = dnnl_primitive_desc_query_md(p, dnnl_query_diff_weights_md, 0);
+    const dnnl_memory_desc_t *db = dnnl_primitive_desc_query_md(p, dnnl_query_diff_weights_md, 1);
+    const dnnl_memory_desc_t *pad = dnnl_primitive_desc_query_md(p, dnnl_query_scratchpad_md, 0);
+    enum kn_status status;
+
+    d->scratch_bytes = aligned(dnnl_memory_desc_get_size(pad));
+    d->packed_bytes = aligned(dnnl_memory_desc_get_size(dw));
+    KN_TRY(add_argument(d, DNNL_ARG_SRC, &d->src, src, DNNL_MEMORY_NONE, err));
+    KN_TRY(add_argument(d, DNNL_ARG_DIFF_DST, &d->dst, dy, DNNL_MEMORY_NONE, err));
+    KN_TRY(add_argument(d, DNNL_ARG_DIFF_WEIGHTS, &d->weights, dw, DNNL_MEMORY_NONE, err));
+    if (bias)
+        KN_TRY(add_argument(d, DNNL_ARG_DIFF_BIAS, &d->bias, db, DNNL_MEMORY_NONE, err));
+    KN_TRY(add_argument(d, DNNL_ARG_SCRATCHPAD, &d->scratch, pad, DNNL_MEMORY_NONE, err));
+    KN_TRY(make_reorder(&d->pack, dw, to, true, err));
+    DNNL_TRY(dnnl_memory_create(&d->unpacked, to, engine, DNNL_MEMORY_NONE));
+fail:
+    return status;
+}
+
+enum kn_status kn_dnnl_make_gradient(struct kn_dnnl *d, const dnnl_convolution_desc_t *forward,
+                                     const dnnl_convolution_desc_t *backward,
+                                     const dnnl_memory_desc_t *to, bool bias, struct kn_err *err) {
+    const struct kn_dnnl_post none = {0};
+    enum kn_status status = KN_OK;
+    dnnl_primitive_attr_t attr = NULL;
+    dnnl_primitive_desc_t hint = NULL, p = NULL;
+
+    memset(d, 0, sizeof *d);
+    pthread_once(&library_once, open_library);
+    DNNL_TRY(library_status);
+    KN_TRY(make_attributes(&attr, &none, err));
+    DNNL_TRY(dnnl_primitive_desc_create(&hint, forward, NULL, engine, NULL));
+    KN_TRY(choose(&p, backward, attr, hint, err));
+    DNNL_TRY(dnnl_primitive_create(&d->primitive, p));
+    KN_TRY(make_gradient_arguments(d, p, to, bias, err));
+fail:
+    dnnl_primitive_desc_destroy(hint);
+    dnnl_primitive_desc_destroy(p);
+    dnnl_primitive_attr_destroy(attr);
+    if (status != KN_OK)
+        kn_dnnl_clear(d);
+    return status;
+}
+
+enum kn_status kn_dnnl_point(struct kn_dnnl *d, const void *weights, const void *bias,
+                             struct kn_err *err) {
+    enum kn_status status = KN_OK;
+
+    DNNL_TRY(dnnl_memory_set_data_handle(d->weights, (void *)weights));
+    if (d->bias)
+        DNNL_TRY(dnnl_memory_set_data_handle(d->bias, (void *)bias));
+fail:
+    return status;
+}
+
+enum kn_status kn_dnnl_add(struct kn_dnnl *d, const void *gradient, void *to, struct kn_err *err) {
+    enum kn_status status = KN_OK;
+
+    DNNL_TRY(dnnl_memory_set_data_handle(d->weights, (void *)gradient));
+    DNNL_TRY(dnnl_memory_set_data_handle(d->unpacked, to));
+    DNNL_TRY(run_reorder(d->pack, d->weights, d->unpacked));
+fail:
     return status;
 }
 

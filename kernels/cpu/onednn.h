@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What conv.c and linear.c share of oneDNN. Compiled only where the library is there.
+ * What the convolutions and linear layers share of oneDNN. Compiled only where the library is there.
  *
  * A kn_dnnl is one primitive with its memory objects, made once in prepare; a run only moves their
  * handles. Scratchpads are the caller's. Thread-safety: one thread at a time, as for the exec that
@@ -18,8 +18,9 @@ void kn_cpu_onednn_fill(struct kn_table *table, enum kn_cpu_isa isa, bool lowere
 /* "oneDNN 2.6.3" */
 void kn_cpu_onednn_describe(char *text, size_t size);
 
-extern const struct kn_kernel kn_cpu_conv;   /* conv.c */
-extern const struct kn_kernel kn_cpu_linear; /* linear.c */
+extern const struct kn_kernel kn_cpu_conv, kn_cpu_linear;
+extern const struct kn_kernel kn_cpu_conv_backward_data, kn_cpu_conv_backward_weights;
+extern const struct kn_kernel kn_cpu_linear_backward_data, kn_cpu_linear_backward_weights;
 /* The reference's kernel of an operation, for shapes and types that oneDNN lacks. */
 const struct kn_kernel *kn_cpu_reference(enum kn_op op);
 
@@ -58,7 +59,8 @@ struct kn_dnnl {
 int kn_dnnl_threads(int threads);
 /*
  * Makes a primitive for an operation descriptor (convolution or matmul). KN_ERR_UNSUPPORTED when
- * oneDNN has none but its own reference. On failure nothing is left behind.
+ * oneDNN has none but its own reference. On failure nothing is left behind. weights NULL: an operand
+ * like the others, for kn_dnnl_point().
  */
 enum kn_status kn_dnnl_make(struct kn_dnnl *d, const_dnnl_op_desc_t descriptor,
                             const struct kn_dnnl_post *post, const struct kn_dnnl_weights *weights,
@@ -69,6 +71,17 @@ enum kn_status kn_dnnl_make(struct kn_dnnl *d, const_dnnl_op_desc_t descriptor,
  */
 enum kn_status kn_dnnl_bind(struct kn_dnnl *d, const struct kn_call *call, void *packed,
                             struct kn_err *err);
+/*
+ * The gradient of a convolution's parameters: src is the input and dst the output's gradient, which
+ * kn_dnnl_run() reads; kn_dnnl_point() says where the gradients go, packed_bytes in a layout of the
+ * library's own, from which kn_dnnl_add() adds them to f32 in the layout "to".
+ */
+enum kn_status kn_dnnl_make_gradient(struct kn_dnnl *d, const dnnl_convolution_desc_t *forward,
+                                     const dnnl_convolution_desc_t *backward,
+                                     const dnnl_memory_desc_t *to, bool bias, struct kn_err *err);
+enum kn_status kn_dnnl_point(struct kn_dnnl *d, const void *weights, const void *bias,
+                             struct kn_err *err);
+enum kn_status kn_dnnl_add(struct kn_dnnl *d, const void *gradient, void *to, struct kn_err *err);
 /* add is ignored where the primitive adds nothing; scratch holds scratch_bytes. */
 enum kn_status kn_dnnl_run(struct kn_dnnl *d, const void *src, const void *add, void *dst,
                            void *scratch, struct kn_err *err);
