@@ -301,7 +301,9 @@ void ck_grad_check(struct ck_memory *memory, struct ck_grad *grad);
     X(linear_backward_data, LINEAR_BACKWARD_DATA)       \
     X(linear_backward_weights, LINEAR_BACKWARD_WEIGHTS) \
     X(layer_norm_backward, LAYER_NORM_BACKWARD)         \
-    X(gate_backward, GATE_BACKWARD)
+    X(gate_backward, GATE_BACKWARD)                     \
+    X(fenwick_backward, FENWICK_BACKWARD)               \
+    X(mesa_backward, MESA_BACKWARD)
 
 #define X(name, NAME) void ck_grad_##name(struct ck *ck);
 CK_GRADS(X)

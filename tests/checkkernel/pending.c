@@ -10,8 +10,6 @@
     bool ck_sabotage_##name(struct kn_##args##_args *a, int way) { \
         return false;                                              \
     }
-PENDING(fenwick_backward, fenwick_backward)
-PENDING(mesa_backward, mesa_backward)
 PENDING(noise, noise)
 PENDING(mask, mask)
 PENDING(mask_backward, mask_backward)
