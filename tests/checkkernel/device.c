@@ -141,7 +141,8 @@ struct kn_exec *ck_compile(struct ck_loaded *loaded, enum kn_op op, const void *
     }
     if (!ck_record(ck, program, op, args))
         ck->refused |= loaded->tested;
-    else if (kn_exec_new(&exec, loaded->dev, program, loaded->pass ? NULL : loaded->weights,
+    else if (kn_exec_new(&exec, loaded->dev, program,
+                         loaded->pass || loaded->memory->bound ? NULL : loaded->weights,
                          &err) != KN_OK)
         ck_fail(ck, "compiling: %s: %s", kn_status_name(err.code), err.msg);
     kn_program_free(program);
