@@ -10,6 +10,7 @@
         change;                                            \
     }
 #include "front_cases.h"
+#include "front_cases_training.h"
 #undef BAD
 
 static const struct {
@@ -21,6 +22,7 @@ static const struct {
 #define BAD(op, OP, name, code, text, change) \
     {KN_OP_##OP, KN_ERR_##code, #op "." #name, text, break_##op##_##name},
 #include "front_cases.h"
+#include "front_cases_training.h"
 #undef BAD
 };
 
@@ -97,6 +99,33 @@ START_TEST(optional_operands) {
     a = good_args(KN_OP_SCATTER);
     a.scatter.half.rank = 0;
     accept(KN_OP_SCATTER, &a);
+    a = good_args(KN_OP_CONV_BACKWARD_WEIGHTS);
+    a.conv_backward_weights.past.rank = a.conv_backward_weights.dbias.rank = 0;
+    a.conv_backward_weights.dweight = grads(0, 4, DIMS(10, 8, 1, 1));
+    accept(KN_OP_CONV_BACKWARD_WEIGHTS, &a);
+}
+END_TEST
+
+/* Of x: all inputs of the weight, or the first half of them. */
+START_TEST(halves_of_a_weight) {
+    union all_args a = good_args(KN_OP_CONV_BACKWARD_DATA);
+
+    a.conv_backward_data.past = false;
+    accept(KN_OP_CONV_BACKWARD_DATA, &a);
+    a.conv_backward_data.weight = param(4, DIMS(10, 8, 3, 3));
+    accept(KN_OP_CONV_BACKWARD_DATA, &a);
+}
+END_TEST
+
+START_TEST(gradients_in_place) {
+    union all_args a = good_args(KN_OP_RELU_BACKWARD);
+
+    a.relu_backward.dx = a.relu_backward.dy;
+    accept(KN_OP_RELU_BACKWARD, &a);
+    for (int rank = 1; rank <= KN_MAX_RANK; rank++) {
+        a.zero.out = kn_tensor_dense(KN_SLOT_GRADS, 8, KN_F64, rank, DIMS(2, 3, 4, 5));
+        accept(KN_OP_ZERO, &a);
+    }
 }
 END_TEST
 
@@ -161,5 +190,6 @@ START_TEST(bytes_and_words) {
 }
 END_TEST
 
-TESTS("front", good_arguments, bad_arguments, optional_operands, past_of_a_clip,
-      columns_of_one_matrix, shared_and_single_heads, bytes_and_words)
+TESTS("front", good_arguments, bad_arguments, optional_operands, halves_of_a_weight,
+      gradients_in_place, past_of_a_clip, columns_of_one_matrix, shared_and_single_heads,
+      bytes_and_words)

@@ -138,9 +138,12 @@ static inline void good_attention(enum kn_op op, union all_args *a) {
                                              .beta = columns(t, 68, 4, 0),
                                              .lambda = param(2, DIMS(4, 8)),
                                              .out = out,
+                                             .solution = columns(t, 152, 4, 8),
                                              .control = good_control(2),
                                              .state_offset_bytes = 512};
 }
+
+#include "front_training.h"
 
 static inline union all_args good_args(enum kn_op op) {
     union all_args a;
@@ -148,12 +151,18 @@ static inline union all_args good_args(enum kn_op op) {
     memset(&a, 0, sizeof a);
     if (op <= KN_OP_COLOR_OUT)
         good_pictures(op, &a);
-    else if (op >= KN_OP_FENWICK_CLIP)
-        good_attention(op, &a);
-    else {
+    else if (op < KN_OP_FENWICK_CLIP) {
         good_images(op, &a);
         good_matrices(op, &a);
-    }
+    } else if (op <= KN_OP_MESA_STEP)
+        good_attention(op, &a);
+    else if (op <= KN_OP_GATE_BACKWARD) {
+        good_image_gradients(op, &a);
+        good_matrix_gradients(op, &a);
+    } else if (op <= KN_OP_MESA_BACKWARD)
+        good_attention_gradients(op, &a);
+    else
+        good_training(op, &a);
     return a;
 }
 

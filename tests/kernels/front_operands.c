@@ -49,6 +49,11 @@ static bool is_control(const struct kn_tensor *t) {
     return t->slot == KN_SLOT_CONTROL;
 }
 
+static bool attends(enum kn_op op) {
+    return (op >= KN_OP_FENWICK_CLIP && op <= KN_OP_MESA_STEP) || op == KN_OP_FENWICK_BACKWARD ||
+           op == KN_OP_MESA_BACKWARD;
+}
+
 /* Which tensors an operation may do without, as bits in the order of kn_node_tensors(). */
 static unsigned optional(enum kn_op op) {
     switch (op) {
@@ -62,6 +67,20 @@ static unsigned optional(enum kn_op op) {
         return 1 << 3; /* control, half */
     case KN_OP_LINEAR:
         return 1 << 2 | 1 << 3; /* bias, residual */
+    case KN_OP_MESA_CLIP:
+    case KN_OP_MESA_STEP:
+        return 1 << 7; /* solution */
+    case KN_OP_LINEAR_BACKWARD_WEIGHTS:
+        return 1 << 3; /* dbias */
+    case KN_OP_CONV_BACKWARD_WEIGHTS:
+    case KN_OP_ADAMW:
+        return 1 << 4; /* dbias, averaged */
+    case KN_OP_MEAN_SQUARE:
+    case KN_OP_CHARBONNIER:
+    case KN_OP_TEMPORAL_DIFFERENCE:
+    case KN_OP_LAPLACIAN:
+    case KN_OP_MS_SSIM:
+        return 1 << 2; /* dx */
     default:
         return 0;
     }
@@ -158,6 +177,8 @@ START_TEST(memory) {
         for (int i = 0, count = o.count; i < count; i++)
             for (size_t j = 0; j < sizeof changes / sizeof *changes; j++) {
                 begin(&o, (enum kn_op)op);
+                if (op == KN_OP_ZERO && changes[j].change == break_axes)
+                    continue; /* any rank will do */
                 if (changes[j].change(o.tensor[i]))
                     check_refused(&o, i, changes[j].what);
             }
@@ -171,7 +192,9 @@ END_TEST
 static bool is_free_axis(enum kn_op op, const struct kn_tensor *t, int axis) {
     if (op == KN_OP_COLOR_OUT)
         return axis < 3; /* more frames or pixels than the picture has */
-    return op >= KN_OP_FENWICK_CLIP && is_control(t);
+    if (op == KN_OP_ZERO || (op == KN_OP_SQUARE_SUM && t->dtype == KN_F32))
+        return true;
+    return attends(op) && is_control(t);
 }
 
 /* One more along an axis must disagree with something; memory is laid out anew to be valid. */
@@ -217,7 +240,9 @@ END_TEST
 START_TEST(layout) {
     struct operands o;
 
-    for (int op = 0; op < KN_OP_FENWICK_CLIP; op++) {
+    for (int op = 0; op < KN_OP_COUNT; op++) {
+        if (attends((enum kn_op)op) || op == KN_OP_CONVERT || op == KN_OP_ZERO)
+            continue; /* any view will do */
         begin(&o, (enum kn_op)op);
         for (int i = 0, count = o.count; i < count; i++) {
             struct kn_tensor *t;
@@ -225,7 +250,7 @@ START_TEST(layout) {
             t = o.tensor[i];
             if (t->rank == 2) {
                 t->stride[0]--;
-            } else if (t->rank == 4 && op != KN_OP_CONVERT) {
+            } else if (t->rank == 4) {
                 t->stride[0] *= 2;
                 t->stride[1]++;
             } else {
@@ -253,8 +278,29 @@ static bool is_output(enum kn_op op, int operand) {
         [KN_OP_SCATTER] = 1 << 2 | 1 << 3,
         [KN_OP_FENWICK_CLIP] = 1 << 5,
         [KN_OP_FENWICK_STEP] = 1 << 5,
-        [KN_OP_MESA_CLIP] = 1 << 6,
-        [KN_OP_MESA_STEP] = 1 << 6,
+        [KN_OP_MESA_CLIP] = 1 << 6 | 1 << 7,
+        [KN_OP_MESA_STEP] = 1 << 6 | 1 << 7,
+        [KN_OP_ZERO] = 1 << 0,
+        [KN_OP_RELU_BACKWARD] = 1 << 2,
+        [KN_OP_CONV_BACKWARD_DATA] = 1 << 2,
+        [KN_OP_CONV_BACKWARD_WEIGHTS] = 1 << 3 | 1 << 4,
+        [KN_OP_SHIFT_BACKWARD] = 1 << 1,
+        [KN_OP_LINEAR_BACKWARD_DATA] = 1 << 2,
+        [KN_OP_LINEAR_BACKWARD_WEIGHTS] = 1 << 2 | 1 << 3,
+        [KN_OP_LAYER_NORM_BACKWARD] = 1 << 3 | 1 << 4 | 1 << 5,
+        [KN_OP_GATE_BACKWARD] = 1 << 4 | 1 << 5 | 1 << 6,
+        [KN_OP_FENWICK_BACKWARD] = 1 << 6 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10,
+        [KN_OP_MESA_BACKWARD] = 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12 | 1 << 13,
+        [KN_OP_NOISE] = 1 << 1,
+        [KN_OP_MASK] = 1 << 3,
+        [KN_OP_MASK_BACKWARD] = 1 << 2,
+        [KN_OP_MEAN_SQUARE] = 1 << 2 | 1 << 3,
+        [KN_OP_CHARBONNIER] = 1 << 2 | 1 << 3,
+        [KN_OP_TEMPORAL_DIFFERENCE] = 1 << 2 | 1 << 3,
+        [KN_OP_LAPLACIAN] = 1 << 2 | 1 << 3,
+        [KN_OP_MS_SSIM] = 1 << 2 | 1 << 3,
+        [KN_OP_SQUARE_SUM] = 1 << 1,
+        [KN_OP_ADAMW] = 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5,
     };
 
     return (outputs[op] >> operand & 1) != 0;

@@ -24,10 +24,10 @@ static void break_tensor(struct kn_tensor *t, uint64_t *seed) {
         t->rank = (int)(r >> 20) % 8 - 1;
         break;
     case 1:
-        t->slot = (enum kn_slot)((r >> 20) % 9);
+        t->slot = (enum kn_slot)((r >> 20) % (KN_SLOT_COUNT + 2));
         break;
     case 2:
-        t->dtype = (enum kn_dtype)((r >> 20) % 6);
+        t->dtype = (enum kn_dtype)((r >> 20) % (KN_DTYPE_COUNT + 2));
         break;
     case 3:
         t->offset_bytes = (uint64_t)random_size(seed);

@@ -63,7 +63,8 @@ START_TEST(operations) {
     ck_assert_str_eq(kn_op_name(KN_OP_CONV), "conv");
     ck_assert_str_eq(kn_op_name(KN_OP_MESA_STEP), "mesa_step");
     ck_assert_str_eq(kn_op_name(KN_OP_COUNT), "unknown operation");
-    ck_assert_int_eq(KN_OP_COUNT, 14);
+    ck_assert_str_eq(kn_op_name(KN_OP_ADAMW), "adamw");
+    ck_assert_int_eq(KN_OP_COUNT, 35);
 }
 END_TEST
 
@@ -89,4 +90,27 @@ START_TEST(macs_slots_and_tensors) {
 }
 END_TEST
 
-TESTS("program", nodes_in_order, labels, operations, macs_slots_and_tensors)
+/* Backward costs what forward does; of two halves of a weight only the one in question. */
+START_TEST(macs_of_gradients) {
+    struct kn_node data = {.op = KN_OP_CONV_BACKWARD_DATA};
+    struct kn_node weights = {.op = KN_OP_CONV_BACKWARD_WEIGHTS};
+    struct kn_node linear = {.op = KN_OP_LINEAR_BACKWARD_DATA};
+
+    data.args.conv_backward_data.dy = test_f32(KN_SLOT_WORK, 0, 4, DIMS(2, 5, 7, 3));
+    data.args.conv_backward_data.dx = test_f32(KN_SLOT_WORK, 0, 4, DIMS(2, 5, 7, 8));
+    data.args.conv_backward_data.weight = test_f32(KN_SLOT_WEIGHTS, 0, 4, DIMS(3, 16, 3, 3));
+    ck_assert_uint_eq(kn_node_macs(&data), 2 * 5 * 7 * 3 * 8 * 9);
+    weights.args.conv_backward_weights.dy = data.args.conv_backward_data.dy;
+    weights.args.conv_backward_weights.dweight = test_f32(KN_SLOT_GRADS, 0, 4, DIMS(3, 16, 3, 3));
+    ck_assert_uint_eq(kn_node_macs(&weights), 2 * 5 * 7 * 3 * 16 * 9);
+    linear.args.linear_backward_data.dy = test_f32(KN_SLOT_WORK, 0, 2, DIMS(9, 20));
+    linear.args.linear_backward_data.weight = test_f32(KN_SLOT_WEIGHTS, 0, 2, DIMS(20, 12));
+    ck_assert_uint_eq(kn_node_macs(&linear), 9 * 20 * 12);
+    linear.op = KN_OP_LINEAR_BACKWARD_WEIGHTS;
+    linear.args.linear_backward_weights.dy = test_f32(KN_SLOT_WORK, 0, 2, DIMS(9, 20));
+    linear.args.linear_backward_weights.dweight = test_f32(KN_SLOT_GRADS, 0, 2, DIMS(20, 12));
+    ck_assert_uint_eq(kn_node_macs(&linear), 9 * 20 * 12);
+}
+END_TEST
+
+TESTS("program", nodes_in_order, labels, operations, macs_slots_and_tensors, macs_of_gradients)

@@ -2,12 +2,13 @@
 #include "test.h"
 
 START_TEST(names) {
-    for (int i = KN_OK; i <= KN_ERR_FAILED; i++) {
+    for (int i = KN_OK; i <= KN_ERR_CANCELLED; i++) {
         ck_assert_str_ne(kn_status_name((enum kn_status)i), "unknown status");
         for (int j = KN_OK; j < i; j++)
             ck_assert_str_ne(kn_status_name((enum kn_status)i), kn_status_name((enum kn_status)j));
     }
     ck_assert_str_eq(kn_status_name(KN_OK), "ok");
+    ck_assert_str_eq(kn_status_name(KN_ERR_CANCELLED), "cancelled");
     ck_assert_str_eq(kn_status_name((enum kn_status)77), "unknown status");
     ck_assert_str_eq(kn_status_name((enum kn_status) - 1), "unknown status");
 }
