@@ -194,6 +194,8 @@ static bool is_free_axis(enum kn_op op, const struct kn_tensor *t, int axis) {
         return axis < 3; /* more frames or pixels than the picture has */
     if (op == KN_OP_ZERO || (op == KN_OP_SQUARE_SUM && t->dtype == KN_F32))
         return true;
+    if (op == KN_OP_MASK_BACKWARD)
+        return axis == 1 || axis == 2; /* positions are summed, however many */
     return attends(op) && is_control(t);
 }
 
