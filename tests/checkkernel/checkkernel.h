@@ -196,6 +196,12 @@ bool ck_record(struct ck *ck, struct kn_program *program, enum kn_op op, const v
  * compares all outputs.
  */
 void ck_check(struct ck_memory *memory, enum kn_op op, const void *args, double tolerance);
+/*
+ * A tensor's values in row-major order as the tested device leaves them, to be freed; NULL: said by
+ * ck_fail().
+ */
+double *ck_outcome(struct ck_memory *memory, enum kn_op op, const void *args,
+                   const struct kn_tensor *t);
 
 /* -------------------------------------------------------------------------------------- compare */
 
@@ -294,6 +300,12 @@ void ck_grad_check(struct ck_memory *memory, struct ck_grad *grad);
 
 /* The operations that mode grad checks: a backward operation, or a loss. Adding one is a line. */
 #define CK_GRADS(X)                                     \
+    X(mask_backward, MASK_BACKWARD)                     \
+    X(mean_square, MEAN_SQUARE)                         \
+    X(charbonnier, CHARBONNIER)                         \
+    X(temporal_difference, TEMPORAL_DIFFERENCE)         \
+    X(laplacian, LAPLACIAN)                             \
+    X(ms_ssim, MS_SSIM)                                 \
     X(relu_backward, RELU_BACKWARD)                     \
     X(conv_backward_data, CONV_BACKWARD_DATA)           \
     X(conv_backward_weights, CONV_BACKWARD_WEIGHTS)     \

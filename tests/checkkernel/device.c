@@ -302,3 +302,24 @@ void ck_check(struct ck_memory *memory, enum kn_op op, const void *args, double 
     ck_unload(&first);
     ck_unload(&second);
 }
+
+double *ck_outcome(struct ck_memory *memory, enum kn_op op, const void *args,
+                   const struct kn_tensor *t) {
+    struct ck_loaded loaded;
+    struct ck_region region = {
+        .image = (int)t->slot, .offset = t->offset_bytes, .dtype = t->dtype, .rank = t->rank};
+    double *values = NULL;
+
+    for (int i = 0; i < t->rank; i++) {
+        region.dim[i] = t->dim[i];
+        region.stride_bytes[i] = t->stride[i] * (int64_t)kn_dtype_bytes(t->dtype);
+    }
+    if (run_once(&loaded, memory, memory->ck->dev, 0, false, op, args)) {
+        const int64_t count = ck_region_count(&region);
+        values = ck_alloc((size_t)count, sizeof *values);
+        for (int64_t i = 0; i < count; i++)
+            values[i] = ck_value(&region, loaded.bytes[region.image], i);
+    }
+    ck_unload(&loaded);
+    return values;
+}

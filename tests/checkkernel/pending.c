@@ -11,12 +11,5 @@
         return false;                                              \
     }
 PENDING(noise, noise)
-PENDING(mask, mask)
-PENDING(mask_backward, mask_backward)
-PENDING(mean_square, loss)
-PENDING(charbonnier, loss)
-PENDING(temporal_difference, loss)
-PENDING(laplacian, loss)
-PENDING(ms_ssim, loss)
 PENDING(square_sum, square_sum)
 PENDING(adamw, adamw)
