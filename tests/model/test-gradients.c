@@ -212,7 +212,7 @@ static void check_network(struct fw_config config, enum fw_task task, int batch,
 START_TEST(presets_match_differences) {
     check_network(small_seed(), FW_TASK_RESTORE, 2, 3, 16);
     check_network(preset("tiny"), FW_TASK_RESTORE, 1, 3, 16);
-    check_network(preset("thin"), FW_TASK_RESTORE, 1, 2, 16);
+    check_network(preset("thin"), FW_TASK_RESTORE, 1, 2, 8);
 }
 END_TEST
 
