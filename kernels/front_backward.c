@@ -27,7 +27,7 @@ KN_CHECK(relu_backward) {
     kn_check_apart_or_equal(c, "dx", &a->dx, "dy", &a->dy);
 }
 
-/* ---------------------------------------------------------------------------------- convolutions */
+/* --------------------------------------------------------------------------------- convolutions */
 
 /* (outputs, inputs, k, k), where twice says that a past has as many inputs as x. */
 static void check_kernel(struct kn_check *c, const char *name, const struct kn_tensor *w,
@@ -104,7 +104,7 @@ KN_CHECK(shift_backward) {
     kn_check_apart(c, "dx", &a->dx, "dy", &a->dy);
 }
 
-/* ---------------------------------------------------------------------------------------- tokens */
+/* --------------------------------------------------------------------------------------- tokens */
 
 static void check_rows(struct kn_check *c, const char *name, const struct kn_tensor *t,
                        unsigned types, int64_t rows, int64_t columns) {

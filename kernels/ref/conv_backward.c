@@ -2,7 +2,7 @@
 /* Gradients of convolutions. */
 #include "ref.h"
 
-/* --------------------------------------------------------------------------------------- of data */
+/* -------------------------------------------------------------------------------------- of data */
 
 /*
  * The gradient of an input pixel is a convolution too: of dy, with the taps turned by 180 degrees
@@ -48,7 +48,7 @@ static enum kn_status data_prepare(struct kn_prepare *prepare, const struct kn_n
 
 const struct kn_kernel kn_ref_conv_backward_data = {.prepare = data_prepare, .run = data_run};
 
-/* ------------------------------------------------------------------------------------ of weights */
+/* ----------------------------------------------------------------------------------- of weights */
 
 /* The sums, in the order of the patches, to their places in dweight. */
 static void add_sums(const struct kn_conv_backward_weights_args *a,

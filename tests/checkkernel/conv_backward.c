@@ -9,7 +9,7 @@ static const int64_t sizes[][2] = {{3, 5}, {1, 1}, {1, 9}, {7, 1}, {13, 17}, {16
 static const int64_t channels[][2] = {{12, 32}, {32, 32}, {1, 1}, {64, 12}, {5, 7}, {16, 16}};
 static const enum kn_dtype types[] = {KN_F32, KN_BF16, KN_F16};
 
-/* --------------------------------------------------------------------------------------- of data */
+/* -------------------------------------------------------------------------------------- of data */
 
 static void one_data(struct ck *ck, const int64_t *size, int64_t I, int64_t O,
                      enum kn_dtype dtype) {
@@ -63,7 +63,7 @@ bool ck_sabotage_conv_backward_data(struct kn_conv_backward_data_args *a, int wa
     }
 }
 
-/* ------------------------------------------------------------------------------------ of weights */
+/* ----------------------------------------------------------------------------------- of weights */
 
 /* x and the same lag frames back: neighbours in memory. */
 static struct kn_tensor two_views(struct ck_memory *memory, enum kn_dtype dtype, int64_t gap,
@@ -133,7 +133,7 @@ bool ck_sabotage_conv_backward_weights(struct kn_conv_backward_weights_args *a, 
     return false;
 }
 
-/* ------------------------------------------------------------------------------------- gradients */
+/* ------------------------------------------------------------------------------------ gradients */
 
 struct variant {
     int64_t frames, h, w, I, O, k, lag; /* lag 0: no past */
@@ -234,7 +234,7 @@ void ck_grad_conv_backward_weights(struct ck *ck) {
     grad_all(ck, false);
 }
 
-/* ------------------------------------------------------------------------------------- benchmark */
+/* ------------------------------------------------------------------------------------ benchmark */
 
 /* A body convolution of a preset on one frame, which is what 64 crops of 40 x 30 cost too. */
 static void bench(struct ck *ck, bool data, enum kn_dtype dtype) {

@@ -63,7 +63,7 @@ void ck_grad_input(struct ck_grad *grad, const struct kn_tensor *x, const struct
     grad->input[grad->inputs++] = (struct ck_grad_input){*x, *dx};
 }
 
-/* --------------------------------------------------------------------------------------- session */
+/* -------------------------------------------------------------------------------------- session */
 
 /* A check under way. */
 struct session {
@@ -104,7 +104,7 @@ static struct kn_exec *compile(struct session *s, struct ck_loaded *loaded, bool
     return exec;
 }
 
-/* ------------------------------------------------------------------------------------------ loss */
+/* ----------------------------------------------------------------------------------------- loss */
 
 /* The loss at what is in s->bytes; false where it cannot be had or a kink was stepped over. */
 static bool evaluate(struct session *s, double *loss, bool *smooth) {
@@ -161,7 +161,7 @@ static bool difference(struct session *s, const struct ck_region *x, const doubl
     return ok;
 }
 
-/* ------------------------------------------------------------------------------------- gradients */
+/* ------------------------------------------------------------------------------------ gradients */
 
 /* Faults of the self-test, planted in one gradient. */
 static void spoil(struct ck *ck, double *gradient, int64_t count) {
@@ -231,7 +231,7 @@ static double norm(const double *values, int64_t count) {
     return sqrt(square);
 }
 
-/* ---------------------------------------------------------------------------------------- checks */
+/* --------------------------------------------------------------------------------------- checks */
 
 /* size: what a usual slope is, so that one that happens to be small is not judged by itself. */
 static void judge(struct session *s, int input, const char *what, double slope, double gradient,

@@ -16,7 +16,7 @@ static const struct shape shapes[] = {
 
 static const enum kn_dtype types[] = {KN_F32, KN_BF16, KN_F16};
 
-/* --------------------------------------------------------------------------------------- of data */
+/* -------------------------------------------------------------------------------------- of data */
 
 static void one_data(struct ck *ck, const struct shape *s, enum kn_dtype from, enum kn_dtype to) {
     const int64_t dy[] = {s->M, s->N}, w[] = {s->N, s->K}, dx[] = {s->M, s->K};
@@ -59,7 +59,7 @@ bool ck_sabotage_linear_backward_data(struct kn_linear_backward_data_args *a, in
     }
 }
 
-/* ------------------------------------------------------------------------------------ of weights */
+/* ----------------------------------------------------------------------------------- of weights */
 
 static void one_weights(struct ck *ck, const struct shape *s, enum kn_dtype x_type,
                         enum kn_dtype dy_type) {
@@ -102,7 +102,7 @@ bool ck_sabotage_linear_backward_weights(struct kn_linear_backward_weights_args 
     return false;
 }
 
-/* ------------------------------------------------------------------------------------- gradients */
+/* ------------------------------------------------------------------------------------ gradients */
 
 static void grad_one(struct ck *ck, bool data, const struct shape *s, bool accumulate) {
     const int64_t x[] = {s->M, s->K}, w[] = {s->N, s->K}, out[] = {s->M, s->N};
@@ -153,7 +153,7 @@ void ck_grad_linear_backward_weights(struct ck *ck) {
     grad_all(ck, false);
 }
 
-/* ------------------------------------------------------------------------------------- benchmark */
+/* ------------------------------------------------------------------------------------ benchmark */
 
 /* The projections of the temporal layers at 640 x 480. */
 static void bench(struct ck *ck, bool data) {
