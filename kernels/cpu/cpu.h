@@ -12,7 +12,7 @@
  * which puts its kernels into the table; everything else in it is static. Adding a file: one line
  * in KN_CPU_FILES below and one in meson.build.
  *
- * Sources without KN_ISA (cpu.c, conv.c, linear.c, onednn.c) are compiled once.
+ * Sources without KN_ISA (cpu.c and those around oneDNN) are compiled once.
  *
  * Threads: kernels run on the device's worker thread and open parallel regions with
  * num_threads(call->threads), so that they share one OpenMP team with oneDNN.
@@ -22,15 +22,20 @@
 
 #include "kn_internal.h"
 
-#define KN_CPU_FILES(X) \
-    X(color)            \
-    X(convert)          \
-    X(fenwick)          \
-    X(gate)             \
-    X(layer_norm)       \
-    X(mesa)             \
-    X(patch)            \
-    X(shift)
+#define KN_CPU_FILES(X)    \
+    X(color)               \
+    X(convert)             \
+    X(fenwick)             \
+    X(gate)                \
+    X(gate_backward)       \
+    X(layer_norm)          \
+    X(layer_norm_backward) \
+    X(mesa)                \
+    X(patch)               \
+    X(relu_backward)       \
+    X(shift)               \
+    X(shift_backward)      \
+    X(zero)
 
 enum kn_cpu_isa { KN_CPU_BASELINE, KN_CPU_AVX2, KN_CPU_AVX512 };
 

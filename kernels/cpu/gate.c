@@ -2,25 +2,16 @@
 /* Gated output norm: RMS norm per head, weight and SiLU; a row stays in the first level cache. */
 #include <math.h>
 
-#include "cpu.h"
-#include "floats.h"
+#include "norm.h"
 
 #define AHEAD 4 /* rows that are fetched before they are needed */
-
-static float square_sum(const float *x, int64_t n) {
-    float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++)
-        sum += x[i] * x[i];
-    return sum;
-}
 
 /* Columns first .. first + n: 1 / RMS of the head that each lies in. */
 static void head_scales(float *to, const float *o, int64_t first, int64_t n, int64_t width,
                         float epsilon) {
     for (int64_t i = first; i < first + n;) {
         int64_t head = i / width * width, end = head + width;
-        float scale = 1.0f / sqrtf(square_sum(o + head, width) / (float)width + epsilon);
+        float scale = 1.0f / sqrtf(kn_square_sum_of(o + head, width) / (float)width + epsilon);
         for (; i < end && i < first + n; i++)
             to[i - first] = scale;
     }

@@ -2,24 +2,7 @@
 /* Layer norm, a row at a time; the row stays in the first level cache between its three passes. */
 #include <math.h>
 
-#include "cpu.h"
-#include "floats.h"
-
-static float mean_of(const float *x, int64_t n) {
-    float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++)
-        sum += x[i];
-    return sum / (float)n;
-}
-
-static float variance_of(const float *x, float mean, int64_t n) {
-    float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++)
-        sum += (x[i] - mean) * (x[i] - mean);
-    return sum / (float)n;
-}
+#include "norm.h"
 
 static void normalise(float *to, const float *x, const float *weight, const float *bias, float mean,
                       float scale, int64_t n) {
@@ -31,8 +14,8 @@ static void normalise(float *to, const float *x, const float *weight, const floa
 static void layer_norm_row(const struct kn_layer_norm_args *a, const float *x, const float *weight,
                            const float *bias, char *out) {
     int64_t n = a->x.dim[1];
-    float mean = mean_of(x, n);
-    float scale = 1.0f / sqrtf(variance_of(x, mean, n) + a->epsilon);
+    float mean = kn_mean(x, n);
+    float scale = 1.0f / sqrtf(kn_variance(x, mean, n) + a->epsilon);
     float some[KN_FLOATS];
 
     if (a->out.dtype == KN_F32) {

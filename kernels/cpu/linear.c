@@ -39,7 +39,8 @@ static enum kn_status make(struct kn_dnnl *d, struct kn_weights *arena,
                            const struct kn_linear_args *a, struct kn_err *err) {
     const struct kn_tensor *t = &a->weight;
     dnnl_memory_desc_t src, dst, any, residual, user;
-    dnnl_dims_t dims = {t->dim[1], t->dim[0]}, strides = {t->stride[1], t->stride[0]}, bias = {1, t->dim[0]};
+    dnnl_dims_t dims = {t->dim[1], t->dim[0]}, strides = {t->stride[1], t->stride[0]},
+                bias = {1, t->dim[0]};
     dnnl_data_type_t in, to;
     dnnl_matmul_desc_t m;
     struct kn_dnnl_weights w = {.arena = arena,
