@@ -7,7 +7,7 @@
 
 struct variant {
     int64_t frames, kernel, gap;
-    bool past, reset, bias, residual, in_place, relu, rounded;
+    bool past, reset, bias, residual, in_place, relu, rounded, bound;
 };
 
 static struct variant choose(struct ck *ck) {
@@ -22,6 +22,7 @@ static struct variant choose(struct ck *ck) {
         .in_place = ck_below(ck, 2),
         .relu = ck_below(ck, 2),
         .rounded = ck_below(ck, 4) != 0,
+        .bound = ck_below(ck, 3) == 0,
     };
 
     v.reset = v.reset && v.past && v.frames == 1;
@@ -67,13 +68,15 @@ static void one(struct ck *ck, int64_t h, int64_t w, int64_t I, int64_t O, enum 
     struct kn_conv_args a = {.relu = v.relu};
     struct ck_memory *memory;
 
-    if (!ck_begin(ck, "conv %dx%d of (%d,%d,%d,%d) to %d, %s to %s%s%s%s%s%s%s, gap %d",
+    if (!ck_begin(ck, "conv %dx%d of (%d,%d,%d,%d) to %d, %s to %s%s%s%s%s%s%s%s, gap %d",
                   (int)v.kernel, (int)v.kernel, (int)in[0], (int)h, (int)w, (int)I, (int)O,
                   kn_dtype_name(from), kn_dtype_name(to), v.past ? ", past" : "",
                   v.reset ? ", reset" : "", v.bias ? ", bias" : "", v.residual ? ", residual" : "",
-                  v.in_place ? " in place" : "", v.relu ? ", relu" : "", (int)v.gap))
+                  v.in_place ? " in place" : "", v.relu ? ", relu" : "", v.bound ? ", bound" : "",
+                  (int)v.gap))
         return;
     memory = ck_memory_new(ck);
+    memory->bound = v.bound;
     add_inputs(memory, &a, &v, from, in);
     a.weight = ck_weight(memory, 1 / sqrt(taps), 4, weight);
     if (v.rounded)

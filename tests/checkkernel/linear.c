@@ -13,18 +13,19 @@ static void one(struct ck *ck, const struct shape *s, enum kn_dtype from, enum k
     const int64_t x[] = {s->M, s->K}, w[] = {s->N, s->K}, out[] = {s->M, s->N};
     int64_t pad = ck_below(ck, 2) ? 0 : 1 + ck_below(ck, 9), more = ck_below(ck, 2) ? 0 : 4;
     bool bias = ck_below(ck, 3) != 0, residual = ck_below(ck, 2), in_place = ck_below(ck, 2);
-    bool rounded = from == KN_F32 || ck_below(ck, 4) != 0;
+    bool rounded = from == KN_F32 || ck_below(ck, 4) != 0, bound = ck_below(ck, 3) == 0;
     struct kn_linear_args a = {0};
     struct ck_memory *memory;
 
-    if (!ck_begin(ck, "linear (%d,%d) to %d, %s to %s%s%s, pads %d %d", (int)s->M, (int)s->K,
+    if (!ck_begin(ck, "linear (%d,%d) to %d, %s to %s%s%s%s, pads %d %d", (int)s->M, (int)s->K,
                   (int)s->N, kn_dtype_name(from), kn_dtype_name(to), bias ? ", bias" : "",
                   !residual  ? ""
                   : in_place ? ", residual in place"
                              : ", residual",
-                  (int)pad, (int)more))
+                  bound ? ", bound" : "", (int)pad, (int)more))
         return;
     memory = ck_memory_new(ck);
+    memory->bound = bound;
     a.x = ck_tensor(memory, CK_IN, KN_SLOT_WORK, from, pad, 2, x);
     a.weight = ck_weight(memory, 1 / sqrt((double)s->K), 2, w);
     if (rounded)
