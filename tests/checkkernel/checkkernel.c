@@ -347,11 +347,13 @@ int main(int argc, char **argv) {
     ck.verbose = options.verbose;
     ck.slow = options.slow;
     ck.preset = options.preset;
+    const char *name = options.selftest || options.grad ? "ref" : options.device;
     ck.ref = open_device("ref", 1);
-    ck.dev =
-        open_device(options.selftest || options.grad ? "ref" : options.device, options.threads);
-    if (ck.ref && ck.dev)
+    ck.dev = open_device(name, options.threads);
+    ck.other = open_device(name, options.threads == 3 ? 2 : 3);
+    if (ck.ref && ck.dev && ck.other)
         result = run(&ck, &options);
+    kn_dev_close(ck.other);
     kn_dev_close(ck.dev);
     kn_dev_close(ck.ref);
     return result;

@@ -39,6 +39,7 @@ enum ck_fault {
 
 struct ck {
     struct kn_dev *ref, *dev; /* the same device in the self-test */
+    struct kn_dev *other;     /* as dev, with another number of threads */
     bool verbose, slow, quick, quiet;
     int fault;
     int planted;        /* how often the fault could be planted */
