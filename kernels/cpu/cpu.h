@@ -26,6 +26,7 @@
     X(color)               \
     X(convert)             \
     X(fenwick)             \
+    X(fenwick_backward)    \
     X(gate)                \
     X(gate_backward)       \
     X(layer_norm)          \

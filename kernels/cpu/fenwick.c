@@ -103,21 +103,6 @@ KN_INLINE void read_closed(const struct unit *u, const struct fenwick_live *live
 
 /* ----------------------------------------------------------------------------------- open block */
 
-/* lambda of every level from its logits; returns the token's log decay. */
-static KN_NOINLINE float scales(const float *level, int levels, float gate, float *lambda) {
-    float x[32];
-    const int padded = levels < 16 ? 16 : 32;
-    for (int i = levels; i < padded; i++)
-        x[i] = -gate;
-    for (int i = 0; i < levels; i++)
-        x[i] = level[i];
-    for (int c = 0; c < padded; c += 16)
-#pragma omp simd
-        for (int i = 0; i < 16; i++)
-            lambda[c + i] = kn_softplus(x[c + i]);
-    return -lambda[levels];
-}
-
 /*
  * Moves the record on by one token with log decay g at position p. open[j] becomes the decay since
  * token j of the block, closed[j] that since the last token of matrix j; both hold nothing of use
@@ -169,8 +154,8 @@ KN_INLINE void token(const struct unit *u, const struct fenwick_live *live, int6
     kn_row_normalise(q, kn_walk_at(&job->q, n, i, group), dim, pitch);
     kn_row_normalise(own, kn_walk_at(&job->k, n, i, group), dim, pitch);
     kn_row_copy(own + pitch, kn_walk_at(&job->v, n, i, h), dim, pitch);
-    float g = scales(kn_walk_at(&job->level, n, i, 0) + h * levels, levels,
-                     *(kn_walk_at(&job->gate, n, i, 0) + h), lambda);
+    float g = fenwick_scales(kn_walk_at(&job->level, n, i, 0) + h * levels, levels,
+                             *(kn_walk_at(&job->gate, n, i, 0) + h), lambda);
     decays(u->state.record, g, p, raw, open, closed);
     for (int j = 0; j <= p; j++)
         open[j] *= lambda[job->layout.level[p ^ j]];

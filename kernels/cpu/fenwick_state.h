@@ -96,6 +96,21 @@ static inline struct fenwick_state fenwick_state(const struct fenwick_layout *l,
                                   matrix + u * l->matrix, n * l->matrix};
 }
 
+/* lambda of every level from its logits; returns the token's log decay. */
+static KN_NOINLINE float fenwick_scales(const float *level, int levels, float gate, float *lambda) {
+    float x[32];
+    const int padded = levels < 16 ? 16 : 32;
+    for (int i = levels; i < padded; i++)
+        x[i] = -gate;
+    for (int i = 0; i < levels; i++)
+        x[i] = level[i];
+    for (int c = 0; c < padded; c += 16)
+#pragma omp simd
+        for (int i = 0; i < 16; i++)
+            lambda[c + i] = kn_softplus(x[c + i]);
+    return -lambda[levels];
+}
+
 /* The matrices that hold something after n tokens, newest first. */
 struct fenwick_live {
     int count;

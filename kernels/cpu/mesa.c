@@ -14,7 +14,7 @@ struct job {
     int dim, pitch;
     struct kn_walk q, k, v, gate, beta, out;
     struct kn_walk solution; /* base NULL: not asked for */
-    const float *lambda; /* (heads, pitch), after softplus */
+    const float *lambda;     /* (heads, pitch), after softplus */
     struct kn_control *control;
     uint64_t state_offset;
     int64_t units; /* of one stream */
