@@ -8,6 +8,7 @@
 static const int64_t sizes[][2] = {{3, 5}, {1, 1}, {1, 9}, {7, 1}, {13, 17}, {16, 24}};
 static const int64_t channels[][2] = {{12, 32}, {32, 32}, {1, 1}, {64, 12}, {5, 7}, {16, 16}};
 static const enum kn_dtype types[] = {KN_F32, KN_BF16, KN_F16};
+static const int64_t large[] = {48, 64}; /* enough for several threads to share */
 
 /* -------------------------------------------------------------------------------------- of data */
 
@@ -43,6 +44,8 @@ void ck_test_conv_backward_data(struct ck *ck) {
         for (size_t c = 0; c < CK_COUNT(channels); c++)
             for (size_t i = 0; i < 6; i++)
                 one_data(ck, sizes[s], channels[c][0], channels[c][1], types[i % 3]);
+    for (size_t i = 0; i < 6; i++)
+        one_data(ck, large, 32, 32, types[i % 3]);
 }
 
 bool ck_sabotage_conv_backward_data(struct kn_conv_backward_data_args *a, int way) {
@@ -111,6 +114,8 @@ void ck_test_conv_backward_weights(struct ck *ck) {
         for (size_t c = 0; c < CK_COUNT(channels); c++)
             for (size_t i = 0; i < 6; i++)
                 one_weights(ck, sizes[s], channels[c][0], channels[c][1], types[i % 3]);
+    for (size_t i = 0; i < 6; i++)
+        one_weights(ck, large, 32, 32, types[i % 3]);
 }
 
 bool ck_sabotage_conv_backward_weights(struct kn_conv_backward_weights_args *a, int way) {

@@ -278,8 +278,9 @@ static void compare_passes(const struct ck_loaded *a, const struct ck_loaded *b)
         for (uint64_t at = 0; at < image->size; at++)
             if ((image->role[at] == CK_OUT || image->role[at] == CK_INOUT) &&
                 a->bytes[i][at] != b->bytes[i][at]) {
-                ck_fail(a->memory->ck, "byte %" PRIu64 " differs between two runs: not written?",
-                        at);
+                ck_fail(
+                    a->memory->ck, "byte %" PRIu64 " differs between two runs: not written%s?", at,
+                    a->dev != b->dev ? ", or made in an order that depends on the threads" : "");
                 return;
             }
     }
