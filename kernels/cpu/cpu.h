@@ -32,6 +32,7 @@
     X(layer_norm)          \
     X(layer_norm_backward) \
     X(mesa)                \
+    X(mesa_backward)       \
     X(patch)               \
     X(relu_backward)       \
     X(shift)               \

@@ -8,7 +8,7 @@
  * State: for each unit H and G, dim rows of pitch columns each. G needs no symmetry, H gets it from
  * adding u u^T with u = sqrt(beta) k.
  */
-#include "mesa_cg.h"
+#include "mesa_unit.h"
 
 struct job {
     int dim, pitch;
@@ -36,47 +36,6 @@ static size_t unit_floats(const struct job *job) {
 
 /* ---------------------------------------------------------------------------------------- token */
 
-/* What G = keep G + k v^T, out = G^T x reads besides G. */
-struct value_update {
-    const float *k, *v, *x;
-    float keep;
-    size_t ahead; /* floats from a row to what is read after G, asked for now */
-};
-
-/* nv vectors of columns from col */
-KN_INLINE void read_panel(float *g, const struct value_update *up, float *out, int nv, int dim,
-                          int pitch, int col) {
-    const float keep = up->keep, *k = up->k, *x = up->x;
-    const size_t ahead = up->ahead;
-    kn_vec acc[4], add[4];
-    for (int j = 0; j < nv; j++) {
-        acc[j] = (kn_vec){0};
-        add[j] = kn_load(up->v + col + j * KN_W);
-    }
-    g += col;
-    for (int i = 0; i < dim; i++, g += pitch)
-        for (int j = 0; j < nv; j++) {
-            if (j * KN_W % 16 == 0)
-                __builtin_prefetch(g + ahead + j * KN_W, 0, 2);
-            kn_vec row = kn_load(g + j * KN_W) * keep + add[j] * k[i];
-            kn_store(g + j * KN_W, row);
-            acc[j] += row * x[i];
-        }
-    for (int j = 0; j < nv; j++)
-        kn_store(out + col + j * KN_W, acc[j]);
-}
-
-static KN_NOINLINE void read_values(float *g, const struct value_update *up, float *out, int dim,
-                                    int pitch) {
-    int col = 0;
-    for (; col + 4 * KN_W <= pitch; col += 4 * KN_W)
-        read_panel(g, up, out, 4, dim, pitch, col);
-    for (; col + 2 * KN_W <= pitch; col += 2 * KN_W)
-        read_panel(g, up, out, 2, dim, pitch, col);
-    for (; col < pitch; col += KN_W)
-        read_panel(g, up, out, 1, dim, pitch, col);
-}
-
 /* Token i of the run: the state moves on and the output is written. */
 KN_INLINE struct cg_end token(const struct unit *u, int64_t i, int dim, int pitch) {
     const struct job *job = u->job;
@@ -92,8 +51,8 @@ KN_INLINE struct cg_end token(const struct unit *u, int64_t i, int dim, int pitc
     const struct cg_update up = {.keep = keep, .u = k, .ahead = u->ahead};
     struct cg_end end = cg_solve(u->h, job->lambda + h * pitch, q, x, &u->stop, &up, dim, pitch);
     kn_row_scale(v, root, pitch);
-    const struct value_update value = {k, v, x, keep, u->ahead};
-    read_values(u->g, &value, q, dim, pitch);
+    const struct mesa_value_update value = {k, v, x, keep, u->ahead};
+    mesa_read_values(u->g, &value, q, dim, pitch);
     kn_row_scale(q, length, pitch);
     memcpy(kn_walk_at(&job->out, n, i, h), q, (size_t)dim * sizeof *q);
     if (job->solution.base) {
@@ -104,30 +63,6 @@ KN_INLINE struct cg_end token(const struct unit *u, int64_t i, int dim, int pitc
 }
 
 /* ----------------------------------------------------------------------------------------- walk */
-
-static inline void count(struct kn_mesa_stats *stats, const struct cg_end *end) {
-    stats->rows++;
-    stats->iterations += end->iterations;
-    stats->capped += end->capped;
-    if (stats->max_iterations < end->iterations)
-        stats->max_iterations = end->iterations;
-    if (stats->worst_residual < end->residual)
-        stats->worst_residual = end->residual;
-}
-
-/* Sums and maxima only, so that the order in which threads come does not matter. */
-static void add_stats(struct kn_mesa_stats *to, const struct kn_mesa_stats *from) {
-#pragma omp critical(kn_mesa_stats)
-    {
-        to->rows += from->rows;
-        to->iterations += from->iterations;
-        to->capped += from->capped;
-        if (to->max_iterations < from->max_iterations)
-            to->max_iterations = from->max_iterations;
-        if (to->worst_residual < from->worst_residual)
-            to->worst_residual = from->worst_residual;
-    }
-}
 
 /* Asks for the inputs of the unit after u. */
 KN_INLINE void fetch_next(const struct unit *u, int dim) {
@@ -162,10 +97,10 @@ KN_INLINE void run_stream(const struct job *job, int64_t b, int64_t first, int64
             memset(u.h, 0, size * sizeof *u.h);
         for (int64_t t = 0; t < job->frames; t++) {
             struct cg_end end = token(&u, t, dim, pitch);
-            count(&stats, &end);
+            mesa_count(&stats, &end);
         }
     }
-    add_stats(&control->mesa, &stats);
+    mesa_add_stats(&control->mesa, &stats);
 }
 
 #define STREAM(name, dim, pitch)                                                    \
@@ -215,21 +150,12 @@ static size_t lambda_floats(const struct job *job) {
     return (size_t)job->heads * (size_t)job->pitch;
 }
 
-static void fill_lambda(float *to, const struct kn_call *call, const struct kn_mesa_args *a,
-                        const struct job *job) {
-    for (int64_t h = 0; h < job->heads; h++) {
-        const float *from = (const float *)kn_at(call, &a->lambda) + h * a->lambda.stride[0];
-        for (int i = 0; i < job->pitch; i++)
-            to[h * job->pitch + i] = i < job->dim ? kn_softplus(from[i]) + 0.25f : 0.0f;
-    }
-}
-
 static enum kn_status run(const struct kn_call *call, const void *args, struct kn_err *err) {
     const struct kn_mesa_args *a = args;
     struct job job = job_of(a);
     float *lambda = call->scratch, *scratch = lambda + lambda_floats(&job);
 
-    fill_lambda(lambda, call, a, &job);
+    mesa_fill_lambda(lambda, call, &a->lambda, job.pitch);
     job.q = kn_walk(call, &a->q);
     job.k = kn_walk(call, &a->k);
     job.v = kn_walk(call, &a->v);

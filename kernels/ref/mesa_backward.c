@@ -83,6 +83,7 @@ static void read_backward(const struct head *s, int64_t t) {
 static void write_backward(const struct head *s, int64_t t) {
     int64_t D = s->D;
     double beta = beta_of(s, t), dbeta = 0;
+    double rest = kn_ref_sigmoid(-kn_ref_get(&s->beta, s->n, t, s->h, 0)); /* 1 - beta */
 
     kn_ref_normalise(&s->k, s->n, t, s->group, D, s->k_hat);
     for (int64_t i = 0; i < D; i++) {
@@ -96,7 +97,7 @@ static void write_backward(const struct head *s, int64_t t) {
         dbeta += s->k_hat[i] * (value + key / 2);
         kn_ref_set(&s->dv, s->n, t, s->h, i, beta * dv);
     }
-    kn_ref_set(&s->dbeta, s->n, t, s->h, 0, dbeta * beta * (1 - beta));
+    kn_ref_set(&s->dbeta, s->n, t, s->h, 0, dbeta * beta * rest);
 }
 
 /* The decay of what was before, and on to the token before. */
@@ -104,13 +105,14 @@ static void decay_backward(const struct head *s, int64_t t) {
     int64_t size = s->D * s->D;
     const double *H = s->H + t * size, *G = s->G + t * size;
     double gamma = gamma_of(s, t), dgamma = 0;
+    double forget = kn_ref_sigmoid(-kn_ref_get(&s->gate, s->n, t, s->h, 0)); /* 1 - gamma */
 
     for (int64_t i = 0; i < size; i++) {
         dgamma += s->dH[i] * H[i] + s->dG[i] * G[i];
         s->dH[i] *= gamma;
         s->dG[i] *= gamma;
     }
-    kn_ref_set(&s->dgate, s->n, t, s->h, 0, dgamma * gamma * (1 - gamma));
+    kn_ref_set(&s->dgate, s->n, t, s->h, 0, dgamma * gamma * forget);
 }
 
 static void run_head(const struct head *s) {
