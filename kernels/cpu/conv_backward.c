@@ -6,9 +6,9 @@
  * the taps turned around, which version 2.6 does no slower than its own backward one (measured), and
  * which can add to what is there.
  *
- * Of the parameters: frames are cut into a fixed number of groups, each summed by one thread; then
- * groups are added up in order. So results do not depend on the number of threads, and nobody waits
- * for anybody inside the library.
+ * Of the parameters: frames, or bands of rows where frames are few, are cut into a fixed number of
+ * groups, each summed by one thread; then groups are added up in order. So results do not depend on
+ * the number of threads, and nobody waits for anybody inside the library.
  */
 #include <omp.h>
 #include <stdlib.h>
@@ -21,6 +21,11 @@ static uint64_t aligned(uint64_t bytes) {
 }
 
 /* ----------------------------------------------------------------------------------- of the input */
+
+/* Before AVX2 the library's sums depend on the number of threads that it plans for. */
+static int threads_for(int threads) {
+    return kn_dnnl_adds() ? threads : 1;
+}
 
 struct data_plan {
     struct kn_node conv; /* its weights are the turned ones, in scratch as slot "weights" */
@@ -40,7 +45,7 @@ static enum kn_status prepare_data(struct kn_prepare *prepare, const struct kn_n
     const struct kn_conv_backward_data_args *a = &node->args.conv_backward_data;
     const int64_t k = a->weight.dim[2], I = a->dx.dim[3], O = a->dy.dim[3];
     const int64_t dim[KN_MAX_RANK] = {I, O, k, k};
-    struct kn_prepare inner = {.dev = prepare->dev, .threads = prepare->threads};
+    struct kn_prepare inner = {.dev = prepare->dev, .threads = threads_for(prepare->threads)};
     struct data_plan *p = calloc(1, sizeof *p);
 
     if (!p)
@@ -88,6 +93,7 @@ static enum kn_status run_data(const struct kn_call *call, const void *args, str
     base[KN_SLOT_WEIGHTS] = call->scratch;
     inner.base = base;
     inner.plan = p->plan;
+    inner.threads = threads_for(call->threads);
     inner.scratch = (char *)call->scratch + p->turned_bytes;
     return kn_cpu_conv.run(&inner, &p->conv.args.conv, err);
 }
@@ -97,13 +103,19 @@ const struct kn_kernel kn_cpu_conv_backward_data = {
 
 /* ------------------------------------------------------------------------------ of the parameters */
 
-#define GROUPS 16 /* of frames, at most */
+#define GROUPS 16 /* at most */
+
+/* Frames and rows of dy that are summed together: several frames, or a band of one. */
+struct group {
+    int64_t first, frames, row, rows;
+    int64_t above, below; /* rows of x beside the band that the kernel reaches */
+};
 
 struct weights_plan {
-    int64_t groups;
+    int64_t groups, bands; /* bands of a frame; 1 where a group holds whole frames */
     /* one per group, as each has memory objects of its own */
     struct kn_dnnl now[GROUPS], past[GROUPS];
-    bool copied;                       /* a group's frames, to dense f32: other types, and gaps */
+    bool copied;                       /* a group, to dense f32: other types, and gaps */
     uint64_t x_bytes, dy_bytes;        /* of the copies of a group */
     uint64_t pad_bytes;                /* for the library, and copies: of a thread */
     uint64_t weights_bytes, sum_bytes; /* of a group's sums: of one half of weights; all */
@@ -118,41 +130,71 @@ static void release_weights(void *plan) {
     free(p);
 }
 
-static int64_t first_frame(const struct weights_plan *p, int64_t T, int64_t g) {
-    return T * g / p->groups;
+static int64_t least(int64_t a, int64_t b) {
+    return a < b ? a : b;
 }
 
-static dnnl_status_t frames_layout(dnnl_memory_desc_t *m, const struct kn_tensor *t, int64_t n) {
-    dnnl_dims_t dims = {n, t->dim[3], t->dim[1], t->dim[2]};
+static void choose_groups(struct weights_plan *p, const struct kn_conv_backward_weights_args *a) {
+    int64_t T = a->x.dim[0], tall = (a->x.dim[1] + 7) / 8; /* bands of 8 rows or more */
+
+    p->bands = T < GROUPS ? least(GROUPS / T, tall) : 1;
+    p->groups = least(T, GROUPS) * p->bands;
+}
+
+static struct group group_of(const struct weights_plan *p,
+                             const struct kn_conv_backward_weights_args *a, int64_t g) {
+    int64_t T = a->x.dim[0], height = a->x.dim[1], reach = a->dweight.dim[2] / 2;
+    int64_t parts = p->groups / p->bands, part = g / p->bands, band = g % p->bands;
+    struct group group = {.first = T * part / parts, .row = height * band / p->bands};
+
+    group.frames = T * (part + 1) / parts - group.first;
+    group.rows = height * (band + 1) / p->bands - group.row;
+    group.above = least(reach, group.row);
+    group.below = least(reach, height - group.row - group.rows);
+    return group;
+}
+
+static dnnl_status_t layout(dnnl_memory_desc_t *m, const struct kn_tensor *t, int64_t frames,
+                            int64_t rows) {
+    dnnl_dims_t dims = {frames, t->dim[3], rows, t->dim[2]};
     return dnnl_memory_desc_init_by_tag(m, 4, dims, dnnl_f32, dnnl_nhwc);
 }
 
-/* One group of n frames: of x and the first half of weights, or of past and the second one. */
+/*
+ * Of x and the first half of weights, or of past and the second one. The gradient is laid out as
+ * that of `like`; NULL: as the library wants.
+ */
 static enum kn_status make_group(struct kn_dnnl *d, const struct kn_conv_backward_weights_args *a,
-                                 int64_t n, bool bias, struct kn_err *err) {
+                                 const struct group *g, const struct kn_dnnl *like, bool bias,
+                                 struct kn_err *err) {
     const struct kn_tensor *t = &a->dweight;
     dnnl_dims_t dims = {t->dim[0], a->x.dim[3], t->dim[2], t->dim[3]}, outputs = {t->dim[0]};
     dnnl_dims_t strides = {t->stride[0], t->stride[1], t->stride[2], t->stride[3]};
-    dnnl_dims_t one = {1, 1}, pad = {t->dim[2] / 2, t->dim[2] / 2};
+    dnnl_dim_t reach = t->dim[2] / 2;
+    dnnl_dims_t one = {1, 1}, top = {reach - g->above, reach}, bottom = {reach - g->below, reach};
     dnnl_memory_desc_t src, dst, any, to, b;
+    const dnnl_memory_desc_t *weights = &any;
     dnnl_convolution_desc_t forward, backward;
-    dnnl_status_t s = frames_layout(&src, &a->x, n);
+    dnnl_status_t s = layout(&src, &a->x, g->frames, g->above + g->rows + g->below);
 
     if (s == dnnl_success)
-        s = frames_layout(&dst, &a->dy, n);
+        s = layout(&dst, &a->dy, g->frames, g->rows);
     if (s == dnnl_success)
         s = dnnl_memory_desc_init_by_tag(&any, 4, dims, dnnl_f32, dnnl_format_tag_any);
+    if (s == dnnl_success && like)
+        s = dnnl_memory_get_memory_desc(like->weights, &weights);
     if (s == dnnl_success)
         s = dnnl_memory_desc_init_by_strides(&to, 4, dims, dnnl_f32, strides);
     if (s == dnnl_success)
         s = dnnl_memory_desc_init_by_tag(&b, 1, outputs, dnnl_f32, dnnl_a);
     if (s == dnnl_success)
         s = dnnl_convolution_forward_desc_init(&forward, dnnl_forward_training,
-                                               dnnl_convolution_direct, &src, &any, NULL, &dst, one,
-                                               pad, pad);
+                                               dnnl_convolution_direct, &src, weights, NULL, &dst,
+                                               one, top, bottom);
     if (s == dnnl_success)
-        s = dnnl_convolution_backward_weights_desc_init(
-            &backward, dnnl_convolution_direct, &src, &any, bias ? &b : NULL, &dst, one, pad, pad);
+        s = dnnl_convolution_backward_weights_desc_init(&backward, dnnl_convolution_direct, &src,
+                                                        weights, bias ? &b : NULL, &dst, one, top,
+                                                        bottom);
     return s == dnnl_success ? kn_dnnl_make_gradient(d, &forward, &backward, &to, bias, err)
                              : kn_dnnl_fail(err, s, "gradient of a convolution");
 }
@@ -160,18 +202,18 @@ static enum kn_status make_group(struct kn_dnnl *d, const struct kn_conv_backwar
 static enum kn_status make_groups(struct weights_plan *p,
                                   const struct kn_conv_backward_weights_args *a,
                                   struct kn_err *err) {
-    const int64_t T = a->x.dim[0];
     enum kn_status status = KN_OK;
 
-    for (int64_t g = 0; g < p->groups; g++) {
-        int64_t n = first_frame(p, T, g + 1) - first_frame(p, T, g);
-        KN_TRY(make_group(&p->now[g], a, n, a->dbias.rank != 0, err));
+    for (int64_t i = 0; i < p->groups; i++) {
+        const struct group g = group_of(p, a, i);
+        const struct kn_dnnl *like = i > 0 ? &p->now[0] : NULL;
+        KN_TRY(make_group(&p->now[i], a, &g, like, a->dbias.rank != 0, err));
         if (a->past.rank)
-            KN_TRY(make_group(&p->past[g], a, n, false, err));
-        if (p->pad_bytes < p->now[g].scratch_bytes)
-            p->pad_bytes = p->now[g].scratch_bytes;
-        if (p->pad_bytes < p->past[g].scratch_bytes)
-            p->pad_bytes = p->past[g].scratch_bytes;
+            KN_TRY(make_group(&p->past[i], a, &g, &p->now[0], false, err));
+        if (p->pad_bytes < p->now[i].scratch_bytes)
+            p->pad_bytes = p->now[i].scratch_bytes;
+        if (p->pad_bytes < p->past[i].scratch_bytes)
+            p->pad_bytes = p->past[i].scratch_bytes;
     }
 fail:
     return status;
@@ -188,8 +230,6 @@ static bool is_countable(const struct kn_tensor *t, int64_t frames) {
 
 static void choose_sizes(struct weights_plan *p, const struct kn_conv_backward_weights_args *a,
                          int64_t most) {
-    uint64_t sums = (uint64_t)a->dweight.dim[0] * sizeof(float);
-
     p->copied = a->x.dtype != KN_F32 ||
                 (most > 1 &&
                  !(are_neighbours(&a->x) && are_neighbours(&a->past) && are_neighbours(&a->dy)));
@@ -199,21 +239,21 @@ static void choose_sizes(struct weights_plan *p, const struct kn_conv_backward_w
         p->pad_bytes += p->x_bytes + p->dy_bytes;
     }
     p->weights_bytes = p->now[0].packed_bytes;
-    p->sum_bytes = p->weights_bytes * (a->past.rank ? 2 : 1) + aligned(sums);
+    p->sum_bytes = p->weights_bytes * (a->past.rank ? 2 : 1) +
+                   aligned((uint64_t)a->dweight.dim[0] * sizeof(float));
 }
 
 static enum kn_status prepare_weights(struct kn_prepare *prepare, const struct kn_node *node,
                                       struct kn_err *err) {
     const struct kn_conv_backward_weights_args *a = &node->args.conv_backward_weights;
-    const int64_t T = a->x.dim[0], groups = T < GROUPS ? T : GROUPS;
-    const int64_t most = (T + groups - 1) / groups;
+    const int64_t most = (a->x.dim[0] + GROUPS - 1) / GROUPS;
     struct weights_plan *p = calloc(1, sizeof *p);
     enum kn_status status = KN_ERR_UNSUPPORTED;
     struct kn_err why;
 
     if (!p)
         return kn_fail_nomem(err, sizeof *p, "convolution plan");
-    p->groups = groups;
+    choose_groups(p, a);
     int before = kn_dnnl_threads(1);
     if (is_countable(&a->x, most) && is_countable(&a->dy, most))
         status = make_groups(p, a, &why);
@@ -230,7 +270,7 @@ static enum kn_status prepare_weights(struct kn_prepare *prepare, const struct k
     choose_sizes(p, a, most);
     prepare->plan = p;
     prepare->scratch_bytes =
-        (uint64_t)groups * p->sum_bytes + (uint64_t)prepare->threads * p->pad_bytes;
+        (uint64_t)p->groups * p->sum_bytes + (uint64_t)prepare->threads * p->pad_bytes;
     return KN_OK;
 }
 
@@ -245,37 +285,38 @@ static float *bias_of(const struct kn_call *call, const struct kn_conv_backward_
     return (float *)(sums_of(call, g) + p->weights_bytes * (a->past.rank ? 2 : 1));
 }
 
-/* Frames first .. first + n, as they lie or copied. */
-static const void *frames(const struct kn_call *call, const struct kn_tensor *t, int64_t first,
-                          int64_t n, float *copy) {
+/* Rows of some frames, as they lie or copied. */
+static void *rows(const struct kn_call *call, const struct kn_tensor *t, const struct group *g,
+                  int64_t row, int64_t count, float *copy) {
     const struct weights_plan *p = call->plan;
-    char *from =
-        (char *)kn_at(call, t) + (uint64_t)(first * t->stride[0]) * kn_dtype_bytes(t->dtype);
-    int64_t values = t->dim[1] * t->stride[1];
+    char *from = (char *)kn_at(call, t) + (uint64_t)(g->first * t->stride[0] + row * t->stride[1]) *
+                                              kn_dtype_bytes(t->dtype);
 
     if (!p->copied)
         return from;
-    kn_cpu_widen(copy, (struct kn_cpu_rows){from, t->dtype, n, values, t->stride[0]}, 1);
+    kn_cpu_widen(
+        copy, (struct kn_cpu_rows){from, t->dtype, g->frames, count * t->stride[1], t->stride[0]},
+        1);
     return copy;
 }
 
 static enum kn_status run_group(const struct kn_call *call,
-                                const struct kn_conv_backward_weights_args *a, int64_t g,
+                                const struct kn_conv_backward_weights_args *a, int64_t i,
                                 struct kn_err *err) {
     struct weights_plan *p = call->plan;
-    const int64_t first = first_frame(p, a->x.dim[0], g);
-    const int64_t n = first_frame(p, a->x.dim[0], g + 1) - first;
+    const struct group g = group_of(p, a, i);
+    const int64_t row = g.row - g.above, count = g.above + g.rows + g.below;
     char *own = sums_of(call, p->groups) + (uint64_t)omp_get_thread_num() * p->pad_bytes;
-    float *x = (float *)own, *dy = (float *)(own + p->x_bytes);
+    float *copy = (float *)own;
     void *pad = own + p->x_bytes + p->dy_bytes;
-    const void *to = frames(call, &a->dy, first, n, dy);
+    void *dy = rows(call, &a->dy, &g, g.row, g.rows, (float *)(own + p->x_bytes));
     enum kn_status status;
 
-    KN_TRY(kn_dnnl_point(&p->now[g], sums_of(call, g), bias_of(call, a, g), err));
-    KN_TRY(kn_dnnl_run(&p->now[g], frames(call, &a->x, first, n, x), NULL, (void *)to, pad, err));
+    KN_TRY(kn_dnnl_point(&p->now[i], sums_of(call, i), bias_of(call, a, i), err));
+    KN_TRY(kn_dnnl_run(&p->now[i], rows(call, &a->x, &g, row, count, copy), NULL, dy, pad, err));
     if (a->past.rank) {
-        KN_TRY(kn_dnnl_point(&p->past[g], sums_of(call, g) + p->weights_bytes, NULL, err));
-        KN_TRY(kn_dnnl_run(&p->past[g], frames(call, &a->past, first, n, x), NULL, (void *)to, pad,
+        KN_TRY(kn_dnnl_point(&p->past[i], sums_of(call, i) + p->weights_bytes, NULL, err));
+        KN_TRY(kn_dnnl_run(&p->past[i], rows(call, &a->past, &g, row, count, copy), NULL, dy, pad,
                            err));
     }
 fail:

@@ -7,44 +7,46 @@
 
 struct row {
     const float *x, *weight, *dy;
+    float *g;          /* dy weight, kept: a fused product would not be the one that was averaged */
     float mean, scale; /* 1 / standard deviation */
     int64_t n;
 };
 
-/* Adds to the gradients of weight and bias; gives the means of g and of g x^, g = dy weight. */
+/* Adds to the gradients of weight and bias; gives g and the means of g and of g x^. */
 static void gather(const struct row *r, float *dweight, float *dbias, float mean[2]) {
     const float *x = r->x, *weight = r->weight, *dy = r->dy, m = r->mean, scale = r->scale;
-    float plain = 0.0f, along = 0.0f;
+    float *g = r->g, plain = 0.0f, along = 0.0f;
 
 #pragma omp simd reduction(+ : plain, along)
     for (int64_t i = 0; i < r->n; i++) {
-        float normal = (x[i] - m) * scale, g = dy[i] * weight[i];
+        float normal = (x[i] - m) * scale;
+        g[i] = dy[i] * weight[i];
         dweight[i] += dy[i] * normal;
         dbias[i] += dy[i];
-        plain += g;
-        along += g * normal;
+        plain += g[i];
+        along += g[i] * normal;
     }
     mean[0] = plain / (float)r->n;
     mean[1] = along / (float)r->n;
 }
 
 static void spread(const struct row *r, float *dx, const float mean[2], bool accumulate) {
-    const float *x = r->x, *weight = r->weight, *dy = r->dy, m = r->mean, scale = r->scale;
+    const float *x = r->x, *g = r->g, m = r->mean, scale = r->scale;
     const float plain = mean[0], along = mean[1];
 
     if (accumulate)
 #pragma omp simd
         for (int64_t i = 0; i < r->n; i++)
-            dx[i] += scale * (dy[i] * weight[i] - plain - (x[i] - m) * scale * along);
+            dx[i] += scale * (g[i] - plain - (x[i] - m) * scale * along);
     else
 #pragma omp simd
         for (int64_t i = 0; i < r->n; i++)
-            dx[i] = scale * (dy[i] * weight[i] - plain - (x[i] - m) * scale * along);
+            dx[i] = scale * (g[i] - plain - (x[i] - m) * scale * along);
 }
 
 static enum kn_status prepare(struct kn_prepare *prepare, const struct kn_node *node,
                               struct kn_err *err) {
-    const struct kn_chunks c = kn_chunks(&node->args.layer_norm_backward.x, 2, 1, NULL);
+    const struct kn_chunks c = kn_chunks(&node->args.layer_norm_backward.x, 2, 2, NULL);
 
     (void)err;
     prepare->scratch_bytes = kn_chunks_bytes(&c, prepare->threads);
@@ -53,7 +55,7 @@ static enum kn_status prepare(struct kn_prepare *prepare, const struct kn_node *
 
 static enum kn_status run(const struct kn_call *call, const void *args, struct kn_err *err) {
     const struct kn_layer_norm_backward_args *a = args;
-    const struct kn_chunks c = kn_chunks(&a->x, 2, 1, call->scratch);
+    const struct kn_chunks c = kn_chunks(&a->x, 2, 2, call->scratch);
     float *dx = kn_at(call, &a->dx);
 
     (void)err;
@@ -61,7 +63,7 @@ static enum kn_status run(const struct kn_call *call, const void *args, struct k
     for (int64_t chunk = 0; chunk < c.count; chunk++) {
         float *dweight = kn_chunk_sum(&c, chunk, 0), *dbias = kn_chunk_sum(&c, chunk, 1), mean[2];
         float *some = kn_chunk_rows(&c, omp_get_thread_num());
-        struct row r = {.weight = kn_at(call, &a->weight), .n = c.D};
+        struct row r = {.weight = kn_at(call, &a->weight), .g = some + c.D, .n = c.D};
         for (int64_t m = chunk * KN_CHUNK; m < kn_chunk_end(&c, chunk); m++) {
             r.x = (const float *)kn_at(call, &a->x) + m * a->x.stride[0];
             r.dy = kn_row(call, &a->dy, m, some);
