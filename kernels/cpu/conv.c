@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Convolutions by oneDNN. With weights frame by frame: so a clip computes each frame exactly as a
- * stream does, and frames may lie at any distance. Without (training) all frames at once, where they
- * are neighbours: those of a batch are small, and many.
+ * stream does, and frames may lie at any distance. Without (training) all frames at once, where
+ * they are neighbours: those of a batch are small, and many.
  *
  * With past the sum of two convolutions stays in f32: the first one adds bias and residual and
  * leaves f32 in scratch (or in out, where out is f32), the second adds that and applies ReLU. This

@@ -3,8 +3,8 @@
  * Gradients of convolutions by oneDNN.
  *
  * Of the input: the forward convolution with input and output channels of the weights exchanged and
- * the taps turned around, which version 2.6 does no slower than its own backward one (measured), and
- * which can add to what is there.
+ * the taps turned around, which version 2.6 does no slower than its own backward one (measured),
+ * and which can add to what is there.
  *
  * Of the parameters: frames, or bands of rows where frames are few, are cut into a fixed number of
  * groups, each summed by one thread; then groups are added up in order. So results do not depend on
@@ -20,7 +20,7 @@ static uint64_t aligned(uint64_t bytes) {
     return (bytes + KN_ALIGN - 1) / KN_ALIGN * KN_ALIGN;
 }
 
-/* ----------------------------------------------------------------------------------- of the input */
+/* --------------------------------------------------------------------------------- of the input */
 
 /* Before AVX2 the library's sums depend on the number of threads that it plans for. */
 static int threads_for(int threads) {
@@ -101,7 +101,7 @@ static enum kn_status run_data(const struct kn_call *call, const void *args, str
 const struct kn_kernel kn_cpu_conv_backward_data = {
     .prepare = prepare_data, .run = run_data, .release = release_data};
 
-/* ------------------------------------------------------------------------------ of the parameters */
+/* ---------------------------------------------------------------------------- of the parameters */
 
 #define GROUPS 16 /* at most */
 

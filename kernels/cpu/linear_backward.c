@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Gradients of linear layers by oneDNN: of the input by linear.c with the weights transposed, of the
- * weights tile by tile, each by one thread, so that results do not depend on how many there are.
+ * Gradients of linear layers by oneDNN: of the input by linear.c with the weights transposed, of
+ * the weights tile by tile, each by one thread, so that results do not depend on how many there are.
  */
 #include <stdlib.h>
 
 #include "onednn.h"
 
-/* ----------------------------------------------------------------------------------- of the input */
+/* -------------------------------------------------------------------------------- of the input */
 
 struct data_plan {
     struct kn_node linear;
@@ -60,7 +60,7 @@ static enum kn_status run_data(const struct kn_call *call, const void *args, str
 const struct kn_kernel kn_cpu_linear_backward_data = {
     .prepare = prepare_data, .run = run_data, .release = release_data};
 
-/* ---------------------------------------------------------------------------------- of the weights */
+/* ------------------------------------------------------------------------------- of the weights */
 
 #define MOST 8 /* tiles along each side of the matrix */
 
@@ -81,7 +81,7 @@ static void release_weights(void *plan) {
     free(p);
 }
 
-/* The size of tiles for n rows or columns: at least so many, a multiple of 16, at most MOST tiles. */
+/* The size of tiles for n rows or columns: a multiple of 16, and MOST tiles at most. */
 static int64_t tile_size(int64_t n, int64_t least) {
     int64_t size = (n + MOST - 1) / MOST;
     size = (size + 15) / 16 * 16;

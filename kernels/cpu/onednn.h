@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the convolutions and linear layers share of oneDNN. Compiled only where the library is there.
+ * What convolutions and linear layers share of oneDNN. Compiled only where the library is there.
  *
  * A kn_dnnl is one primitive with its memory objects, made once in prepare; a run only moves their
  * handles. Scratchpads are the caller's. Thread-safety: one thread at a time, as for the exec that
@@ -59,8 +59,8 @@ struct kn_dnnl {
 int kn_dnnl_threads(int threads);
 /*
  * Makes a primitive for an operation descriptor (convolution or matmul). KN_ERR_UNSUPPORTED when
- * oneDNN has none but its own reference. On failure nothing is left behind. weights NULL: an operand
- * like the others, for kn_dnnl_point().
+ * oneDNN has none but its own reference. On failure nothing is left behind. weights NULL: an
+ * operand like the others, for kn_dnnl_point().
  */
 enum kn_status kn_dnnl_make(struct kn_dnnl *d, const_dnnl_op_desc_t descriptor,
                             const struct kn_dnnl_post *post, const struct kn_dnnl_weights *weights,

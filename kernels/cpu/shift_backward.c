@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Gradient of the temporal shift. A row of dx gets the first channels of dy's frame at the same time
- * as the oldest past, and the others of the frame `lag` before it; each row is one thread's.
+ * Gradient of the temporal shift. A row of dx gets the first channels of dy at the same index and
+ * the others of the frame `lag` before it; each row is one thread's.
  */
 #include "cpu.h"
 #include "floats.h"
