@@ -60,4 +60,9 @@ static inline double kn_ssim_exponent(int scale, int used) {
     return exponent[scale] / sum;
 }
 
+/* NaN stays NaN. */
+static inline double kn_ssim_above_floor(double value) {
+    return value < KN_SSIM_FLOOR ? KN_SSIM_FLOOR : value;
+}
+
 #endif

@@ -23,20 +23,29 @@
 #include "kn_internal.h"
 
 #define KN_CPU_FILES(X)    \
+    X(adamw)               \
+    X(charbonnier)         \
     X(color)               \
     X(convert)             \
     X(fenwick)             \
     X(fenwick_backward)    \
     X(gate)                \
     X(gate_backward)       \
+    X(laplacian)           \
     X(layer_norm)          \
     X(layer_norm_backward) \
+    X(mask)                \
+    X(mean_square)         \
     X(mesa)                \
     X(mesa_backward)       \
+    X(ms_ssim)             \
+    X(noise)               \
     X(patch)               \
     X(relu_backward)       \
     X(shift)               \
     X(shift_backward)      \
+    X(square_sum)          \
+    X(temporal_difference) \
     X(zero)
 
 enum kn_cpu_isa { KN_CPU_BASELINE, KN_CPU_AVX2, KN_CPU_AVX512 };

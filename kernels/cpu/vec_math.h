@@ -55,7 +55,7 @@ static inline float kn_exp(float x) {
     return e * a * b;
 }
 
-/* log(1 + e) for 0 <= e <= 1, by 2 artanh(e / (2 + e)); exact in the relative sense for small e. */
+/* log(1 + e) for -0.3 <= e <= 1, by 2 artanh(e / (2 + e)); exact in the relative sense for small e. */
 static inline float kn_log1p_unit(float e) {
     float s = e / (2.0f + e);
     float u = s * s;
@@ -64,6 +64,25 @@ static inline float kn_log1p_unit(float e) {
     q = q * u + 0.40021534f;
     q = q * u + 0.66666416f;
     return 2.0f * s + s * u * q;
+}
+
+/* log(x) for positive normal x, by 2 artanh of the mantissa about 1. */
+static inline float kn_log(float x) {
+    /* exponents of numbers in [sqrt(1/2), sqrt(2)) times a power of two */
+    int32_t bits = (int32_t)kn_float_bits(x) - 0x3f3504f3;
+    float m = kn_bits_float((uint32_t)(bits & 0x7fffff) + 0x3f3504f3u), n = (float)(bits >> 23);
+    return n * 0.69314718f + kn_log1p_unit(m - 1.0f);
+}
+
+/* cos(2 pi x) for 0 <= x < 1: a sine of the distance to a quarter, which is exact. */
+static inline float kn_cos_turns(float x) {
+    float a = 0.25f - kn_abs(x - (x < 0.5f ? 0.0f : 1.0f)), t = 6.2831853f * a, u = t * t;
+    float p = -2.5052108e-8f;
+    p = p * u + 2.7557319e-6f;
+    p = p * u - 1.9841270e-4f;
+    p = p * u + 8.3333333e-3f;
+    p = p * u - 0.16666667f;
+    return t + t * u * p;
 }
 
 static inline float kn_sigmoid(float x) {

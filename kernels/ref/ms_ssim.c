@@ -111,10 +111,10 @@ static double scales_loss(const struct scales *s) {
         if (k > 0)
             shrink(s, k);
         value[k] = factor(s, k);
-        product *= pow(fmax(value[k], KN_SSIM_FLOOR), kn_ssim_exponent(k, s->size.used));
+        product *= pow(kn_ssim_above_floor(value[k]), kn_ssim_exponent(k, s->size.used));
     }
     for (int k = s->size.used - 1; k >= 0; k--) {
-        if (value[k] > KN_SSIM_FLOOR)
+        if (!(value[k] <= KN_SSIM_FLOOR))
             factor_backward(s, k, -product * kn_ssim_exponent(k, s->size.used) / value[k]);
         if (k > 0)
             shrink_backward(s, k);
