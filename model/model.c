@@ -167,6 +167,18 @@ static gboolean check_preset(const struct fw_model_params *params, const struct 
     return fail_mismatch(params->weights, fw_weights_config(weights), &wanted, error);
 }
 
+struct fw_weights *fw_model_read_weights(const struct fw_model_params *params, GError **error) {
+    struct fw_file file = {.fd = -1};
+    struct fw_weights *weights;
+    if (params->weights && !fw_file_open(&file, params->weights, error))
+        return NULL;
+    weights = read_weights(params, &file, error);
+    fw_file_close(&file);
+    if (weights && !check_preset(params, weights, error))
+        g_clear_pointer(&weights, fw_weights_unref);
+    return weights;
+}
+
 static char *make_key(const struct fw_model_params *params, const struct fw_file *file,
                       const struct fw_device *device, enum fw_precision precision) {
     if (!params->weights)

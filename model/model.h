@@ -31,6 +31,9 @@ struct fw_model {
     gboolean identity;
 };
 
+/* The weights of params alone, on no device. */
+struct fw_weights *fw_model_read_weights(const struct fw_model_params *params, GError **error);
+
 /* A plan's share of a model: keeps it alive, is no user. */
 struct fw_model *fw_model_hold(struct fw_model *model);
 void fw_model_release(struct fw_model *model);

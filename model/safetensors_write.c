@@ -1,18 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Writes weights files: the same bytes for the same weights, config and task, whenever and wherever
- * it happens. After a crash the path holds the old file or the new one, never a mixture: everything
- * goes to a file beside it, which takes the name once it is on the disk.
+ * it happens.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "half.h"
+#include "output.h"
 #include "weights.h"
 
 #define CHUNK 65536 /* elements */
@@ -143,87 +138,25 @@ static GString *make_header(const struct fw_weights *weights, const GPtrArray *l
 
 /* ---------------------------------------------------------------------------------------- file */
 
-struct target {
-    int fd;
-    const char *path; /* for messages */
-};
-
-static gboolean fail_errno(GError **error, const char *path, const char *what) {
-    int number = errno;
-    gboolean full = number == ENOSPC || number == EDQUOT || number == EFBIG;
-    char *name = g_filename_display_name(path);
-    fw_fail(error, full ? FW_ERROR_DISK_FULL : FW_ERROR_WRITE, "%s: %s: %s", name, what,
-            g_strerror(number));
-    g_free(name);
-    return FALSE;
-}
-
 static gboolean sink_file(void *user, const void *bytes, gsize size, GError **error) {
-    const struct target *target = user;
-    for (gsize done = 0; done < size;) {
-        ssize_t n = write(target->fd, (const char *)bytes + done, size - done);
-        if (n >= 0)
-            done += (gsize)n;
-        else if (errno != EINTR)
-            return fail_errno(error, target->path, "cannot be written");
-    }
-    return TRUE;
-}
-
-/* A new name is on the disk only when its folder is. */
-static gboolean sync_folder(const char *path, GError **error) {
-    char *folder = g_path_get_dirname(path);
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    /* Some file systems cannot sync a folder and say EINVAL: the file itself is safe there too. */
-    gboolean ok = fd >= 0 && (fsync(fd) == 0 || errno == EINVAL);
-    if (!ok)
-        fail_errno(error, folder, "cannot be synchronised");
-    if (fd >= 0)
-        close(fd);
-    g_free(folder);
-    return ok;
-}
-
-/* Everything of the file beside it, on the disk and closed. */
-static gboolean write_file(const struct fw_weights *weights, const char *path, gboolean half,
-                           GError **error) {
-    struct target target = {-1, path};
-    GPtrArray *list = sorted(weights);
-    GString *header = NULL;
-    gboolean ok = FALSE;
-
-    if (half && !check_half(weights, list, error))
-        goto out;
-    target.fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
-    if (target.fd < 0) {
-        fail_errno(error, path, "cannot be made");
-        goto out;
-    }
-    header = make_header(weights, list, half);
-    ok = sink_file(&target, header->str, header->len, error) &&
-         each_chunk(weights, list, half, sink_file, &target, error);
-    if (ok && fsync(target.fd) != 0)
-        ok = fail_errno(error, path, "cannot be synchronised");
-    if (close(target.fd) != 0 && ok)
-        ok = fail_errno(error, path, "cannot be closed");
-    if (!ok)
-        unlink(path);
-out:
-    if (header)
-        g_string_free(header, TRUE);
-    g_ptr_array_free(list, TRUE);
-    return ok;
+    return fw_output_write(user, bytes, size, error);
 }
 
 gboolean fw_weights_save(const struct fw_weights *weights, const char *path, gboolean half,
                          GError **error) {
-    char *beside = g_strconcat(path, ".tmp", NULL);
-    gboolean ok = write_file(weights, beside, half, error);
-    if (ok && rename(beside, path) != 0) {
-        ok = fail_errno(error, path, "cannot be replaced");
-        unlink(beside);
-    }
-    ok = ok && sync_folder(path, error);
-    g_free(beside);
+    struct fw_output out;
+    GPtrArray *list = sorted(weights);
+    GString *header = NULL;
+    gboolean ok = FALSE;
+
+    if ((half && !check_half(weights, list, error)) || !fw_output_begin(&out, path, error))
+        goto out;
+    header = make_header(weights, list, half);
+    ok = fw_output_write(&out, header->str, header->len, error) &&
+         each_chunk(weights, list, half, sink_file, &out, error);
+    ok = fw_output_end(&out, ok, error);
+    g_string_free(header, TRUE);
+out:
+    g_ptr_array_free(list, TRUE);
     return ok;
 }
