@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Gradients of linear layers by oneDNN: of the input by linear.c with the weights transposed, of
- * the weights tile by tile, each by one thread, so that results do not depend on how many there are.
+ * the weights tile by tile, each by one thread, so that results do not depend on their number.
  */
 #include <stdlib.h>
 

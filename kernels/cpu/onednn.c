@@ -243,10 +243,13 @@ static enum kn_status add_weights(struct kn_dnnl *d, const dnnl_memory_desc_t *w
     d->bound = !w->arena;
     d->offset_bytes = w->offset_bytes;
     d->bias_offset_bytes = w->bias_offset_bytes;
+    bool plain = dnnl_memory_desc_equal(wanted, w->layout);
     if (w->arena) {
         bias = at(kn_weights_data(w->arena), w->bias_offset_bytes);
-        KN_TRY(pack_weights(w, wanted, &packed, err));
-    } else if (!dnnl_memory_desc_equal(wanted, w->layout)) {
+        packed = at(kn_weights_data(w->arena), w->offset_bytes);
+        if (!plain)
+            KN_TRY(pack_weights(w, wanted, &packed, err));
+    } else if (!plain) {
         d->packed_bytes = aligned(dnnl_memory_desc_get_size(wanted));
         KN_TRY(make_reorder(&d->pack, w->layout, wanted, false, err));
         DNNL_TRY(dnnl_memory_create(&d->unpacked, w->layout, engine, DNNL_MEMORY_NONE));
@@ -294,9 +297,9 @@ static bool is_refused(const char *name) {
 }
 
 /* The library's first choice that is not refused. */
-static enum kn_status choose(dnnl_primitive_desc_t *p, const_dnnl_op_desc_t descriptor,
-                             const_dnnl_primitive_attr_t attr, const_dnnl_primitive_desc_t forward,
-                             struct kn_err *err) {
+static enum kn_status choose(struct kn_dnnl *d, dnnl_primitive_desc_t *p,
+                             const_dnnl_op_desc_t descriptor, const_dnnl_primitive_attr_t attr,
+                             const_dnnl_primitive_desc_t forward, struct kn_err *err) {
     enum kn_status status = KN_OK;
     dnnl_primitive_desc_iterator_t list = NULL;
     const char *name = "";
@@ -311,6 +314,7 @@ static enum kn_status choose(dnnl_primitive_desc_t *p, const_dnnl_op_desc_t desc
         *p = NULL;
         DNNL_TRY(dnnl_primitive_desc_iterator_next(list));
     }
+    d->uneven = strstr(name, "gemm") != NULL;
 fail:
     dnnl_primitive_desc_iterator_destroy(list);
     return status;
@@ -327,7 +331,7 @@ enum kn_status kn_dnnl_make(struct kn_dnnl *d, const_dnnl_op_desc_t descriptor,
     pthread_once(&library_once, open_library);
     DNNL_TRY(library_status);
     KN_TRY(make_attributes(&attr, post, err));
-    KN_TRY(choose(&p, descriptor, attr, NULL, err));
+    KN_TRY(choose(d, &p, descriptor, attr, NULL, err));
     DNNL_TRY(dnnl_primitive_create(&d->primitive, p));
     KN_TRY(make_arguments(d, p, post, weights, err));
 fail:
@@ -375,7 +379,7 @@ enum kn_status kn_dnnl_make_gradient(struct kn_dnnl *d, const dnnl_convolution_d
     DNNL_TRY(library_status);
     KN_TRY(make_attributes(&attr, &none, err));
     DNNL_TRY(dnnl_primitive_desc_create(&hint, forward, NULL, engine, NULL));
-    KN_TRY(choose(&p, backward, attr, hint, err));
+    KN_TRY(choose(d, &p, backward, attr, hint, err));
     DNNL_TRY(dnnl_primitive_create(&d->primitive, p));
     KN_TRY(make_gradient_arguments(d, p, to, bias, err));
 fail:

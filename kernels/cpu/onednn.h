@@ -47,6 +47,7 @@ struct kn_dnnl {
     dnnl_exec_arg_t arg[6];
     int args;
     uint64_t scratch_bytes; /* a multiple of KN_ALIGN */
+    bool uneven;            /* sums may depend on the number of threads that it was made for */
     /* for kn_dnnl_bind() */
     bool bound;
     uint64_t offset_bytes, bias_offset_bytes;
