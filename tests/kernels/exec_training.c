@@ -222,5 +222,38 @@ START_TEST(cancelling) {
 }
 END_TEST
 
-TESTS("exec_training", parameters_bound_for_each_run, double_is_for_the_reference,
-      sums_are_double_everywhere, cancelling)
+/* Parameters that others share must not change. */
+START_TEST(shared_parameters_stay) {
+    static const float zeros[64];
+    const struct kn_adamw_args args = {
+        .param = test_f32(KN_SLOT_WEIGHTS, 0, 1, DIMS(64)),
+        .grad = test_f32(KN_SLOT_GRADS, 0, 1, DIMS(64)),
+        .first = test_f32(KN_SLOT_OPTIMIZER, 0, 1, DIMS(64)),
+        .second = test_f32(KN_SLOT_OPTIMIZER, 256, 1, DIMS(64)),
+        .group = kn_tensor_dense(KN_SLOT_OPTIMIZER, 512, KN_U8, 1, DIMS(1)),
+        .control = kn_tensor_dense(KN_SLOT_CONTROL, 0, KN_U8, 1, DIMS(1)),
+    };
+    static const char *const names[] = {"ref", "cpu"};
+
+    for (int i = 0; i < 2; i++) {
+        struct kn_dev *dev = test_open(names[i]);
+        struct kn_program *program;
+        struct kn_weights *weights;
+        struct kn_exec *exec;
+        struct kn_err err;
+        OK(kn_program_new(&program, &err));
+        OK(kn_adamw(program, "step", &args, &err));
+        OK(kn_weights_new(&weights, dev, zeros, sizeof zeros, &err));
+        FAILS(KN_ERR_UNSUPPORTED, "step: parameters cannot change",
+              kn_exec_new(&exec, dev, program, weights, &err));
+        OK(kn_exec_new(&exec, dev, program, NULL, &err));
+        kn_exec_free(exec);
+        kn_weights_unref(weights);
+        kn_program_free(program);
+        kn_dev_close(dev);
+    }
+}
+END_TEST
+
+TESTS("exec_training", shared_parameters_stay, parameters_bound_for_each_run,
+      double_is_for_the_reference, sums_are_double_everywhere, cancelling)
