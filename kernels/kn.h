@@ -40,7 +40,7 @@
 #define KN_PRINTF(f, a)
 #endif
 
-/* -------------------------------------------------------------------------------------- status */
+/* --------------------------------------------------------------------------------------- status */
 
 /* What a fallible function returns. KN_OK is 0. */
 enum kn_status {
@@ -70,7 +70,7 @@ struct kn_err {
     char msg[240];            /* one line, no trailing period: what was wanted, what was found */
 };
 
-/* -------------------------------------------------------------------------- tensor description */
+/* --------------------------------------------------------------------------- tensor description */
 
 /*
  * KN_F64 exists for tests of gradients and for sums: values of KN_F64 tensors named "value" are
@@ -131,7 +131,7 @@ KN_MUST_CHECK bool kn_tensor_count(const struct kn_tensor *t, int64_t *count);
 /* Bytes from offset_bytes to the end of the last element; false on overflow. */
 KN_MUST_CHECK bool kn_tensor_extent(const struct kn_tensor *t, uint64_t *bytes);
 
-/* ------------------------------------------------------------------------------------- control */
+/* -------------------------------------------------------------------------------------- control */
 
 /* What the conjugate gradient of the Mesa operations did; added up over rows, frames and layers. */
 struct kn_mesa_stats {
@@ -192,7 +192,7 @@ struct kn_adamw {
     uint32_t step;                  /* for the rounding of bf16 moments */
 };
 
-/* --------------------------------------------------------------------------------------- video */
+/* ---------------------------------------------------------------------------------------- video */
 
 #define KN_MAX_PLANES 4
 
@@ -241,7 +241,7 @@ void kn_video_set_rgb(struct kn_video *video, double black, double white);
  */
 void kn_video_set_yuv(struct kn_video *video, double kr, double kb, bool full_range);
 
-/* ---------------------------------------------------------------------------------- operations */
+/* ----------------------------------------------------------------------------------- operations */
 
 /*
  * Operands of the operations, one struct each. Every tensor may lie in any slot unless said
@@ -558,10 +558,10 @@ struct kn_mesa_backward_args {
 
 /*
  * noise: out = what a camera, a channel or a quantiser makes of x, clip by clip as its kn_sample
- * says. Frames are in the order (time, clip): frame f belongs to clip f % B, and element i of a clip
- * counts time, row, column, channel. GAUSSIAN, POISSON and COMPRESSION take x for colours in [-1, 1]
- * as color_in gives them, and round and clamp the result to 8 bit; NONE and UNIFORM do neither. A
- * run fails on a kind outside the enum, and on COMPRESSION of other than 12 channels.
+ * says. Frames are in the order (time, clip): frame f belongs to clip f % B, and element i of a
+ * clip counts time, row, column, channel. GAUSSIAN, POISSON and COMPRESSION take x for colours in
+ * [-1, 1] as color_in gives them, and round and clamp the result to 8 bit; NONE and UNIFORM do
+ * neither. A run fails on a kind outside the enum, and on COMPRESSION of other than 12 channels.
  */
 struct kn_noise_args {
     struct kn_tensor x;      /* (T * B, h, w, C) f32 */
@@ -596,8 +596,9 @@ struct kn_mask_backward_args {
  *                      sqrt(b^2 + 1e-6), b the bands of the Laplacian pyramid of x - target
  *                      (Burt and Adelson 1983; 5-tap binomial, edges repeated) without what the
  *                      coarsest one leaves; 0 for pictures below 8 pixels
- *   ms_ssim            1 - MS-SSIM (Wang, Simoncelli, Bovik 2003) of (x + 1) / 2 and (target + 1) / 2,
- *                      per frame and colour, 11-tap Gaussian of sigma 1.5 inside the picture only,
+ *   ms_ssim            1 - MS-SSIM (Wang, Simoncelli, Bovik 2003) of (x + 1) / 2 and
+ *                      (target + 1) / 2 per frame and colour, averaged over frames and colours,
+ *                      11-tap Gaussian of sigma 1.5 inside the picture only,
  *                      up to 3 scales (means of 2 x 2) while both sides are >= 11 pixels, the first
  *                      scales' exponents divided by their sum; factors below 0.01 count as 0.01, so
  *                      that powers of them have bounded slopes; 0 for pictures below 11 pixels
@@ -697,7 +698,7 @@ int kn_fenwick_level(uint64_t t, uint64_t s, int levels);
  */
 int kn_fenwick_live(uint64_t t, int levels);
 
-/* ------------------------------------------------------------------------------------- program */
+/* -------------------------------------------------------------------------------------- program */
 
 /* One recorded operation. */
 struct kn_node {
@@ -764,7 +765,7 @@ KN_OPERATIONS(X)
 /* Multiply-accumulates of one run of a node: convolutions and linear layers, forward and backward, else 0. */
 uint64_t kn_node_macs(const struct kn_node *node);
 
-/* -------------------------------------------------------------------------------------- device */
+/* --------------------------------------------------------------------------------------- device */
 
 struct kn_dev_params {
     const char *name; /* "cpu", "ref", "cuda" or "cuda:N" */
@@ -805,7 +806,7 @@ KN_MUST_CHECK enum kn_status kn_dev_state_bytes(const struct kn_dev *dev,
                                                 const struct kn_node *node, uint64_t *bytes,
                                                 struct kn_err *err);
 
-/* -------------------------------------------------------------------------------------- buffer */
+/* --------------------------------------------------------------------------------------- buffer */
 
 /*
  * Device memory, 256-byte aligned, zeroed. Host memory is really there once it is granted: a
@@ -849,7 +850,7 @@ void kn_weights_unref(struct kn_weights *weights); /* NULL is fine */
 /* Bytes held now, packed forms included. */
 uint64_t kn_weights_bytes(const struct kn_weights *weights);
 
-/* -------------------------------------------------------------------------------------- stream */
+/* --------------------------------------------------------------------------------------- stream */
 
 /* An order of work on a device: runs of one stream happen one after the other. Thread-safety: one
  * thread at a time. */
@@ -908,7 +909,7 @@ struct kn_bindings {
 KN_MUST_CHECK enum kn_status kn_exec_run(struct kn_exec *exec, struct kn_stream *stream,
                                          const struct kn_bindings *bindings, struct kn_err *err);
 
-/* ------------------------------------------------------------------------------- communication */
+/* -------------------------------------------------------------------------------- communication */
 
 /*
  * A group of processes that train together. Only the single-process group is built in; a module may

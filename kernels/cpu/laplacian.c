@@ -49,7 +49,7 @@ static void clear(float *row, int64_t n) {
     memset(row - ROOM, 0, (size_t)(n + 2 * ROOM) * sizeof *row);
 }
 
-/* ---------------------------------------------------------------------------------------- reduce */
+/* --------------------------------------------------------------------------------------- reduce */
 
 static const float binomial[5] = {0.0625f, 0.25f, 0.375f, 0.25f, 0.0625f};
 
@@ -88,7 +88,7 @@ static void reduce_backward(const struct pyramid *p, int k) {
     }
 }
 
-/* ----------------------------------------------------------------------------------------- bands */
+/* ---------------------------------------------------------------------------------------- bands */
 
 /* Weights of rows y / 2 - 1 ... y / 2 + 1 in row y of twice the size. */
 static const float expansion[2][3] = {{0.125f, 0.75f, 0.125f}, {0, 0.5f, 0.5f}};
@@ -167,7 +167,7 @@ static double band(const struct pyramid *p, int k, bool slopes, double weight) {
     return sum * share;
 }
 
-/* ---------------------------------------------------------------------------------------- planes */
+/* --------------------------------------------------------------------------------------- planes */
 
 static void load(const struct kn_loss *l, const struct pyramid *p, int64_t f, int64_t colour) {
     for (int64_t y = 0; y < 2 * l->height; y++) {
@@ -208,7 +208,7 @@ static double plane(const struct kn_loss *l, const struct pyramid *p, int64_t f,
     return sum;
 }
 
-/* ------------------------------------------------------------------------------------------- run */
+/* ------------------------------------------------------------------------------------------ run */
 
 /* Of one thread: values and slopes, less than twice a picture each, and two rows. */
 static bool pyramid_floats(const struct kn_tensor *x, uint64_t *floats) {

@@ -80,7 +80,7 @@ static inline void kn_loss_rows(const struct kn_call *call, const struct kn_loss
     *(double *)kn_at(call, &a->value) += kn_loss_add_up(part, l.frames * l.height) / l.count;
 }
 
-/* Where row y of a colour's pixels begins among the 12 channels; a pixel every 6 values, by twos. */
+/* Where row y of a colour's pixels begins; two of them are neighbours, the next two 12 on. */
 static inline int64_t kn_loss_pixels(const struct kn_loss *l, int64_t colour, int64_t y) {
     return y / 2 * l->row + 4 * colour + 2 * (y & 1);
 }

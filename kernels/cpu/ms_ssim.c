@@ -102,7 +102,7 @@ static double factor(const struct scales *s, int k) {
     return sum / (double)(high * wide);
 }
 
-/* ----------------------------------------------------------------------------------- backwards */
+/* ------------------------------------------------------------------------------------ backwards */
 
 /* row = column sums of a map at pixel row y, between TAPS - 1 zeros at both ends */
 static void spread_columns(const struct scales *s, int k, int i, int64_t y, double *row) {
@@ -138,7 +138,7 @@ static void factor_backward(const struct scales *s, int k, double share) {
     }
 }
 
-/* ---------------------------------------------------------------------------------------- scales */
+/* --------------------------------------------------------------------------------------- scales */
 
 static void shrink(double *to, const double *from, const struct kn_levels *size, int k) {
     const int64_t width = size->width[k - 1];
@@ -187,7 +187,7 @@ static double scales_loss(const struct scales *s, bool slopes) {
     return 1 - product;
 }
 
-/* ---------------------------------------------------------------------------------------- planes */
+/* --------------------------------------------------------------------------------------- planes */
 
 /* Colours from [-1, 1] to [0, 1]. */
 static void load(double *to, const float *image, const struct kn_loss *l, int64_t colour) {
@@ -219,7 +219,7 @@ static double plane(const struct kn_loss *l, const struct scales *s, int64_t f, 
     return loss;
 }
 
-/* ------------------------------------------------------------------------------------------- run */
+/* ------------------------------------------------------------------------------------------ run */
 
 /* Doubles of a row: its windows' sums are made behind it. */
 static int64_t row_doubles(int64_t width) {

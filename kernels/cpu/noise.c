@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What cameras, channels and quantisers do to a picture, in bands of four rows, which are eight rows
- * of pixels. Random numbers go by their index, so bands need nothing of each other.
+ * What cameras, channels and quantisers do to a picture, in bands of four rows, which are eight
+ * rows of pixels. Random numbers go by their index, so bands need nothing of each other.
  */
 #include <math.h>
 #include <string.h>
@@ -86,7 +86,7 @@ static void values(float *to, const float *x, const struct kn_sample *s, uint64_
     }
 }
 
-/* --------------------------------------------------------------------------------- compression */
+/* ---------------------------------------------------------------------------------- compression */
 
 /*
  * In double, so that coefficients fall on the same side of a quantiser's edges as the reference's.
@@ -165,7 +165,7 @@ static void from_luma(double v[3][SIDE * SIDE]) {
     }
 }
 
-/* Where pixel (y, x) of a block's first colour lies in a band of `width` columns, the last for all. */
+/* Where pixel (y, x) of the first colour lies in a band of `width` columns. */
 static int64_t pixel_at(int64_t y, int64_t x, int64_t width) {
     return (y / 2 * width + x / 2) * 12 + 2 * (y & 1) + (x & 1);
 }

@@ -55,7 +55,9 @@ static inline float kn_exp(float x) {
     return e * a * b;
 }
 
-/* log(1 + e) for -0.3 <= e <= 1, by 2 artanh(e / (2 + e)); exact in the relative sense for small e. */
+/*
+ * log(1 + e) for -0.3 <= e <= 1, by 2 artanh(e / (2 + e)); exact in the relative sense for small e.
+ */
 static inline float kn_log1p_unit(float e) {
     float s = e / (2.0f + e);
     float u = s * s;

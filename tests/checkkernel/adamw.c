@@ -72,7 +72,7 @@ static void one(struct ck *ck, int64_t n, enum kn_dtype moments, bool averaged, 
     ck_memory_free(memory);
 }
 
-/* ------------------------------------------------------------------------------------ properties */
+/* ----------------------------------------------------------------------------------- properties */
 
 static void fill(struct ck_memory *memory, const struct kn_tensor *t, float value) {
     for (int64_t i = 0; i < t->dim[0]; i++)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Losses: sizes around the least ones, gaps between frames, errors from none to large, and slopes. */
+/* Losses: sizes around the least ones, gaps between frames, errors from none to large. */
 #include "checkkernel.h"
 
 #include <math.h>
@@ -156,7 +156,7 @@ static void known_laplacian(struct ck *ck) {
     known(ck, KN_OP_LAPLACIAN, &(struct size){2, 1, 3, 17}, (struct plain){0.75, 0.5, -1}, 0);
 }
 
-/* SSIM of 12 x 12 pixels by its definition: sums over the 4 windows of the deviations themselves. */
+/* SSIM of 12 x 12 pixels by its definition: sums of the deviations themselves, in 4 windows. */
 static double ssim_of(struct ck_memory *memory, const struct kn_loss_args *a, int64_t c) {
     double tap[11], sum = 0, mean = 0;
 
@@ -212,7 +212,7 @@ static void known_ms_ssim(struct ck *ck) {
     ck_memory_free(memory);
 }
 
-/* ------------------------------------------------------------------------------------- gradients */
+/* ------------------------------------------------------------------------------------ gradients */
 
 static void set_weight(struct ck_grad *grad, float s) {
     grad->backward[0].args.loss.weight = s;
@@ -226,7 +226,7 @@ static void grad_one(struct ck *ck, enum kn_op op, const struct size *s, double 
     if (!ck_begin(ck, "%s (%d * %d, %d, %d, 12), %g from the target", kn_op_name(op), (int)s->times,
                   (int)s->clips, (int)s->height, (int)s->width, distance))
         return;
-    /* smooth absolute values bend within 1e-3; a small 1 - MS-SSIM is the difference of large ones */
+    /* smooth absolute values bend within 1e-3; 1 - MS-SSIM is a difference of larger values */
     grad.step = op == KN_OP_MS_SSIM ? 1e-3 : 1e-5;
     memory = ck_memory_new(ck);
     a = b = operands(memory, KN_F64, s, distance, 5);
@@ -248,7 +248,7 @@ static void grad_cases(struct ck *ck, enum kn_op op) {
             grad_one(ck, op, &sizes[s], d < 2 ? distances[d] : 1);
 }
 
-/* ------------------------------------------------------------------------------------- benchmark */
+/* ------------------------------------------------------------------------------------ benchmark */
 
 static void bench(struct ck *ck, enum kn_op op) {
     const struct size s = {8, 4, 32, 32};
@@ -261,7 +261,7 @@ static void bench(struct ck *ck, enum kn_op op) {
     ck_memory_free(memory);
 }
 
-/* ------------------------------------------------------------------------------------ operations */
+/* ----------------------------------------------------------------------------------- operations */
 
 #define LOSS(name, NAME, timed)                                \
     void ck_test_##name(struct ck *ck) {                       \

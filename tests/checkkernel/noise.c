@@ -99,7 +99,7 @@ static void one(struct ck *ck, const struct shape *s, int first, bool same) {
     ck_memory_free(memory);
 }
 
-/* ------------------------------------------------------------------------------------- behaviour */
+/* ------------------------------------------------------------------------------------ behaviour */
 
 /* What comes out of one case with x = value (+ scale normal). */
 static double *outcome(struct ck *ck, const struct shape *s, const struct kn_sample *sample,
@@ -200,7 +200,7 @@ static void independence(struct ck *ck, int kind) {
     free(y);
 }
 
-/* Compression changes nothing when it is off, little of what is plain, and more the coarser it is. */
+/* Compression changes little of what is plain, and of all else more the coarser it is. */
 static void compression(struct ck *ck) {
     const struct shape s = {1, 1, 12, 12, 12};
     const int64_t n = 12 * 12 * 12;
@@ -225,7 +225,7 @@ static void compression(struct ck *ck) {
                     "a plain grey of 0.2 becomes %g", out[j]);
         free(out);
     }
-    /* without steps only chroma is shared: of 3 values that deviate by 0.2 more than half is left */
+    /* without steps only chroma is shared, which is less than all that deviates by 0.2 */
     ck_want(ck, error[0] > 0.005 && error[0] < 0.04 && error[1] < error[2] && error[2] < error[3],
             "errors %g, %g, %g, %g", error[0], error[1], error[2], error[3]);
 }
