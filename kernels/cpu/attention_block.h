@@ -16,6 +16,21 @@ KN_INLINE int kn_block_side(int tokens) {
     return (tokens + KN_PAD - 1) / KN_PAD * KN_PAD;
 }
 
+/* name(u) is name_of(u, dim, pitch) with both constant where heads have a usual width. */
+#define KN_BY_DIM(name)                                                        \
+    static KN_NOINLINE void name##_16(struct unit *u) {                        \
+        name##_of(u, 16, 16);                                                  \
+    }                                                                          \
+    static KN_NOINLINE void name##_32(struct unit *u) {                        \
+        name##_of(u, 32, 32);                                                  \
+    }                                                                          \
+    static KN_NOINLINE void name##_any(struct unit *u) {                       \
+        name##_of(u, u->dim, u->pitch);                                        \
+    }                                                                          \
+    static void name(struct unit *u) {                                         \
+        (u->dim == 16 ? name##_16 : u->dim == 32 ? name##_32 : name##_any)(u); \
+    }
+
 /* ------------------------------------------------------------------------------------- products */
 
 /*
@@ -132,8 +147,7 @@ KN_INLINE void kn_block_decay(float *since, float g, int i, int side, float *e) 
  * pairs: inside.
  */
 KN_INLINE void kn_block_gates(float *dg, const float *pairs, int row, int from, int to, float all,
-                              const float *rows, float *columns) {
-    const int side = kn_block_side(to);
+                              const float *rows, float *columns, int side) {
     for (int t = to - 1; t >= from; t--) {
         float before = 0.0f;
         all += rows[t];

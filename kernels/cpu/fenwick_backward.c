@@ -47,6 +47,7 @@ struct unit {
     float since[KN_BLOCK_MAX];                   /* ... from each token to the newest */
     float rows[KN_BLOCK_MAX], columns[KN_BLOCK_MAX], all;
     float lambda[KN_BLOCK_MAX][32], dlambda[KN_BLOCK_MAX][32];
+    float weight[KN_BLOCK_MAX], worth[KN_BLOCK_MAX]; /* of one token's pairs */
     struct kn_direction q_direction[KN_BLOCK_MAX], k_direction[KN_BLOCK_MAX];
 };
 
@@ -101,18 +102,19 @@ static void load_kept(struct unit *u) {
     }
 }
 
-static void load_keys(struct unit *u) {
+KN_INLINE void load_keys_of(struct unit *u, int dim, int pitch) {
     const struct job *job = u->job;
     const int64_t n = u->sequence, h = u->head, group = h / job->heads_per_group;
     load_kept(u);
     for (int p = u->from; p < u->to; p++) {
-        u->k_direction[p] = kn_direction(row(u, u->k, p), kn_walk_at(&job->k, n, u->at + p, group),
-                                         u->dim, u->pitch);
-        kn_row_copy(row(u, u->v, p), kn_walk_at(&job->v, n, u->at + p, h), u->dim, u->pitch);
+        u->k_direction[p] =
+            kn_direction(row(u, u->k, p), kn_walk_at(&job->k, n, u->at + p, group), dim, pitch);
+        kn_row_copy(row(u, u->v, p), kn_walk_at(&job->v, n, u->at + p, h), dim, pitch);
     }
 }
+KN_BY_DIM(load_keys)
 
-static void load_queries(struct unit *u) {
+KN_INLINE void load_queries_of(struct unit *u, int dim, int pitch) {
     const struct job *job = u->job;
     const int64_t n = u->sequence, h = u->head, group = h / job->heads_per_group;
     const int levels = job->layout.levels;
@@ -120,8 +122,8 @@ static void load_queries(struct unit *u) {
     for (int p = u->from; p < u->to; p++) {
         const int64_t i = u->at + p;
         u->q_direction[p] =
-            kn_direction(row(u, u->q, p), kn_walk_at(&job->q, n, i, group), u->dim, u->pitch);
-        kn_row_copy(row(u, u->o, p), kn_walk_at(&job->dout, n, i, h), u->dim, u->pitch);
+            kn_direction(row(u, u->q, p), kn_walk_at(&job->q, n, i, group), dim, pitch);
+        kn_row_copy(row(u, u->o, p), kn_walk_at(&job->dout, n, i, h), dim, pitch);
         u->g[p] = fenwick_scales(kn_walk_at(&job->level, n, i, 0) + h * levels, levels,
                                  *(kn_walk_at(&job->gate, n, i, 0) + h), u->lambda[p]);
         memset(u->dlambda[p], 0, sizeof u->dlambda[p]);
@@ -129,6 +131,7 @@ static void load_queries(struct unit *u) {
         u->rows[p] = 0.0f;
     }
 }
+KN_BY_DIM(load_queries)
 
 /* --------------------------------------------------------------------------------- closed blocks */
 
@@ -299,35 +302,44 @@ static void read_live(struct unit *u, uint64_t block) {
  * Row i of the squares, with e the decays since each token: scores become factors of the output's
  * gradient in values, values those of keys in queries, pairs what each pair is worth.
  */
-static void weigh(struct unit *u, int i, int side) {
+KN_INLINE void weigh(struct unit *u, int i, int side) {
     const int levels = u->job->layout.levels;
     float *scores = u->scores + i * u->raw, *values = u->values + i * u->raw;
-    float *e = u->pairs + i * u->raw, weight[KN_BLOCK_MAX];
-    float *lambda = u->lambda[i], *dlambda = u->dlambda[i];
+    float *e = u->pairs + i * u->raw, *weight = u->weight, *worth = u->worth;
+    const float *lambda = u->lambda[i];
+    float *dlambda = u->dlambda[i];
     kn_block_decay(u->since, u->g[i], i, side, e);
-    for (int s = 0; s < side; s++)
+#pragma omp simd
+    for (int s = 0; s < side; s++) {
         weight[s] = 0.0f;
+        worth[s] = e[s] * scores[s] * values[s];
+    }
     weight[i] = lambda[0];
-    dlambda[0] += scores[i] * values[i];
+    dlambda[0] += worth[i];
     for (int bit = 0; i >> bit; bit++) {
         const int level = bit + 1 < levels ? bit + 1 : levels - 1;
         const int begin = i >> (bit + 1) << (bit + 1), end = begin + (1 << bit);
-        float sum = 0.0f;
-        if (!(i >> bit & 1))
-            continue;
-        for (int s = begin; s < end; s++) {
-            weight[s] = lambda[level];
-            sum += e[s] * scores[s] * values[s];
-        }
-        dlambda[level] += sum;
+        if (i >> bit & 1)
+            for (int s = begin; s < end; s++) {
+                weight[s] = lambda[level];
+                dlambda[level] += worth[s];
+            }
     }
+#pragma omp simd
     for (int s = 0; s < side; s++) {
-        float w = weight[s] * e[s], value = values[s];
-        values[s] = w * value;
-        e[s] = w * value * scores[s];
+        const float w = weight[s] * e[s];
+        e[s] = weight[s] * worth[s];
+        values[s] *= w;
         scores[s] *= w;
     }
 }
+
+KN_INLINE void weigh_all_of(struct unit *u, int dim, int pitch) {
+    const int side = fenwick_raw_bits(dim) == 4 ? 16 : kn_block_side(u->to);
+    for (int i = u->from; i < u->to; i++)
+        weigh(u, i, side);
+}
+KN_BY_DIM(weigh_all)
 
 static void zero_rows(const struct unit *u, float *rows, int from, int to) {
     if (to > from)
@@ -356,8 +368,7 @@ static void scores_and_values(struct unit *u, int side) {
     p.a = row(u, u->o, u->from);
     p.b = u->vt;
     kn_multiply(&p);
-    for (int i = u->from; i < u->to; i++)
-        weigh(u, i, side);
+    weigh_all(u);
 }
 
 static void inside(struct unit *u) {
@@ -389,21 +400,22 @@ static void inside(struct unit *u) {
 
 /* --------------------------------------------------------------------------------------- unit */
 
-static void store(struct unit *u) {
+KN_INLINE void store_of(struct unit *u, int dim, int pitch) {
     const struct job *job = u->job;
     const int64_t n = u->sequence, h = u->head, group = h / job->heads_per_group;
     const int levels = job->layout.levels;
+    const int side = fenwick_raw_bits(dim) == 4 ? 16 : kn_block_side(u->to);
     float dg[KN_BLOCK_MAX];
-    kn_block_gates(dg, u->pairs, u->raw, u->from, u->to, u->all, u->rows, u->columns);
+    kn_block_gates(dg, u->pairs, u->raw, u->from, u->to, u->all, u->rows, u->columns, side);
     for (int p = u->from; p < u->to; p++) {
         const int64_t i = u->at + p;
         const float *level = kn_walk_at(&job->level, n, i, 0) + h * levels;
         float *dlevel = kn_walk_at(&job->dlevel, n, i, 0) + h * levels;
         kn_direction_backward(kn_walk_at(&job->dq, n, i, group), row(u, u->q, p), row(u, u->dq, p),
-                              u->q_direction[p], u->dim, u->pitch, u->add);
+                              u->q_direction[p], dim, pitch, u->add);
         kn_direction_backward(kn_walk_at(&job->dk, n, i, group), row(u, u->k, p), row(u, u->dk, p),
-                              u->k_direction[p], u->dim, u->pitch, u->add);
-        memcpy(kn_walk_at(&job->dv, n, i, h), row(u, u->dv, p), (size_t)u->dim * sizeof(float));
+                              u->k_direction[p], dim, pitch, u->add);
+        memcpy(kn_walk_at(&job->dv, n, i, h), row(u, u->dv, p), (size_t)dim * sizeof(float));
 #pragma omp simd
         for (int l = 0; l < levels; l++)
             dlevel[l] = u->dlambda[p][l] * kn_sigmoid(level[l]);
@@ -411,6 +423,7 @@ static void store(struct unit *u) {
             dg[p] * kn_sigmoid(-*(kn_walk_at(&job->gate, n, i, 0) + h));
     }
 }
+KN_BY_DIM(store)
 
 static void backward_block(struct unit *u, uint64_t block) {
     place(u, block);

@@ -35,13 +35,14 @@ struct job {
 struct unit {
     const struct job *job;
     int64_t sequence, head;
-    bool add;    /* another head of the group was here before */
-    bool before; /* H and G are not zero before the block at work */
+    bool add;     /* another head of the group was here before */
+    bool carried; /* H and G before the run are not zero */
+    struct kn_control *control;
     int dim, pitch, raw;
 
     float *x, *y, *k, *v, *o, *dk, *dv, *z, *kt, *vt; /* rows; o: gradients of outputs, y negated */
     float *keys, *values, *pairs;                     /* squares */
-    float *h, *g, *dh, *dg, *turned;                  /* matrices; dh: dH + dH^T */
+    float *h, *g, *dh, *dg, *turned;                  /* matrices, h next to g; dh: dH + dH^T */
     float *saved;                                     /* H and G before each block */
     float *adjoint;                                   /* y of every token */
 
@@ -51,9 +52,14 @@ struct unit {
     float log_keep[KN_BLOCK_MAX], forget[KN_BLOCK_MAX]; /* log gamma, 1 - gamma */
     float beta[KN_BLOCK_MAX], rest[KN_BLOCK_MAX];       /* beta, 1 - beta */
     float since[KN_BLOCK_MAX], prefix[KN_BLOCK_MAX];
-    float rows[KN_BLOCK_MAX], columns[KN_BLOCK_MAX], dbeta[KN_BLOCK_MAX];
+    float rows[KN_BLOCK_MAX], columns[KN_BLOCK_MAX], all, dbeta[KN_BLOCK_MAX];
     struct kn_direction direction[KN_BLOCK_MAX];
 };
+
+/* Tokens of a block. */
+KN_INLINE int raw_of(int dim) {
+    return dim <= 32 ? 16 : dim <= 64 ? 32 : KN_BLOCK_MAX;
+}
 
 static size_t area(const struct unit *u) {
     return (size_t)u->pitch * (size_t)u->pitch;
@@ -78,8 +84,9 @@ static void place(struct unit *u, int64_t block) {
  * b as a row of length one, so that the solver's squares keep their digits whatever the loss's
  * scale; returns |b|.
  */
-static float scale_to_one(float *b, int pitch) {
+KN_INLINE float scale_to_one(float *b, int pitch) {
     float most = 0.0f;
+#pragma omp simd reduction(max : most)
     for (int i = 0; i < pitch; i++)
         most = kn_abs(b[i]) > most ? kn_abs(b[i]) : most;
     if (most == 0.0f)
@@ -92,10 +99,10 @@ static float scale_to_one(float *b, int pitch) {
 }
 
 /* Token i of the run: y, and with it the gradients of its query and of Lambda. */
-static struct cg_end solve(struct unit *u, int64_t i, const struct cg_stop *stop) {
+KN_INLINE struct cg_end solve(struct unit *u, int64_t i, const struct cg_stop *stop, int dim,
+                              int pitch) {
     const struct job *job = u->job;
     const int64_t n = u->sequence, h = u->head;
-    const int dim = u->dim, pitch = u->pitch;
     float k[KN_MAX_HEAD_DIM], v[KN_MAX_HEAD_DIM], o[KN_MAX_HEAD_DIM], b[KN_MAX_HEAD_DIM];
     float *y = u->adjoint + i * pitch;
     const float *solution = kn_walk_at(&job->solution, n, i, h);
@@ -125,15 +132,15 @@ static struct cg_end solve(struct unit *u, int64_t i, const struct cg_stop *stop
 }
 
 /* H and G before the run; false: both are zero. */
-static bool start(struct unit *u, const struct kn_control *control) {
+static bool start(struct unit *u) {
     const int dim = u->dim, pitch = u->pitch;
     const size_t size = (size_t)dim * (size_t)pitch;
     const int64_t unit = (u->sequence * u->job->heads + u->head) % u->job->units;
     memset(u->h, 0, area(u) * sizeof *u->h);
     memset(u->g, 0, area(u) * sizeof *u->g);
-    if (kn_past(control) == 0)
+    if (kn_past(u->control) == 0)
         return false;
-    const float *state = (float *)((char *)control->state + u->job->state_offset);
+    const float *state = (float *)((char *)u->control->state + u->job->state_offset);
     state += (size_t)unit * 2 * size;
     memcpy(u->h, state, size * sizeof *state);
     for (int i = 0; i < dim; i++)
@@ -142,27 +149,24 @@ static bool start(struct unit *u, const struct kn_control *control) {
     return true;
 }
 
-static void forwards(struct unit *u, struct kn_control *control) {
-    const struct cg_stop stop = {control->cg_tolerance, control->cg_iterations};
+KN_INLINE void forwards_of(struct unit *u, int dim, int pitch) {
+    const struct cg_stop stop = {u->control->cg_tolerance, u->control->cg_iterations};
     struct kn_mesa_stats stats = {0};
     for (int64_t i = 0; i < u->job->frames; i++) {
-        if (i % u->raw == 0) {
-            float *saved = u->saved + (size_t)(i / u->raw) * 2 * area(u);
-            memcpy(saved, u->h, area(u) * sizeof *saved);
-            memcpy(saved + area(u), u->g, area(u) * sizeof *saved);
-        }
-        const struct cg_end end = solve(u, i, &stop);
+        if (i % u->raw == 0 && (i > 0 || u->carried))
+            memcpy(u->saved + (size_t)(i / u->raw) * 2 * area(u), u->h, 2 * area(u) * sizeof *u->h);
+        const struct cg_end end = solve(u, i, &stop, dim, pitch);
         mesa_count(&stats, &end);
     }
-    mesa_add_stats(&control->mesa, &stats);
+    mesa_add_stats(&u->control->mesa, &stats);
 }
+KN_BY_DIM(forwards)
 
 /* ------------------------------------------------------------------------------------ backwards */
 
-static void load(struct unit *u) {
+KN_INLINE void load_of(struct unit *u, int dim, int pitch) {
     const struct job *job = u->job;
     const int64_t n = u->sequence, h = u->head;
-    const int dim = u->dim, pitch = u->pitch;
     float total = 0.0f;
     for (int p = 0; p < u->count; p++) {
         const int64_t i = u->at + p;
@@ -185,6 +189,7 @@ static void load(struct unit *u) {
     for (int p = 0; p < u->count; p++)
         u->prefix[p] = total += u->log_keep[p];
 }
+KN_BY_DIM(load)
 
 /* c (+)= a times b for all rows of a block */
 static void by_rows(const struct unit *u, float *c, const float *a, const float *b, bool add) {
@@ -248,10 +253,11 @@ static void outer(const struct unit *u, float *matrix, const float *a, const flo
 }
 
 /* Row i of the squares: keys become E (x . k), values E c, pairs what each pair is worth. */
-static void weigh(struct unit *u, int i, int side) {
+KN_INLINE void weigh(struct unit *u, int i, int side) {
     float *keys = u->keys + i * u->raw, *values = u->values + i * u->raw;
     float *e = u->pairs + i * u->raw;
     kn_block_decay(u->since, u->log_keep[i], i, side, e);
+#pragma omp simd
     for (int s = 0; s < side; s++) {
         const float worth = e[s] * keys[s] * values[s];
         u->dbeta[s] += worth;
@@ -260,6 +266,13 @@ static void weigh(struct unit *u, int i, int side) {
         e[s] = worth * u->beta[s];
     }
 }
+
+KN_INLINE void weigh_all_of(struct unit *u, int dim, int pitch) {
+    const int side = raw_of(dim) == KN_PAD ? KN_PAD : kn_block_side(u->count);
+    for (int i = 0; i < u->count; i++)
+        weigh(u, i, side);
+}
+KN_BY_DIM(weigh_all)
 
 /* All pairs inside the block; y is negated, so its products are added. */
 static void inside(struct unit *u) {
@@ -273,8 +286,7 @@ static void inside(struct unit *u) {
     by_pairs(u, u->keys, u->x, u->kt, false);
     by_pairs(u, u->values, u->o, u->vt, false);
     by_pairs(u, u->values, u->y, u->kt, true);
-    for (int i = 0; i < u->count; i++)
-        weigh(u, i, side);
+    weigh_all(u);
     from_later(u, u->dk, u->values, u->x);
     from_later(u, u->dk, u->keys, u->y);
     from_later(u, u->dv, u->keys, u->o);
@@ -337,27 +349,30 @@ static void move_on(struct unit *u, bool after) {
     memcpy(u->dh, u->turned, area(u) * sizeof *u->dh);
 }
 
-static void store(struct unit *u, float all) {
+KN_INLINE void store_of(struct unit *u, int dim, int pitch) {
     const struct job *job = u->job;
     const int64_t n = u->sequence, h = u->head;
+    const int side = raw_of(dim) == KN_PAD ? KN_PAD : kn_block_side(u->count);
     float dgate[KN_BLOCK_MAX];
-    kn_block_gates(dgate, u->pairs, u->raw, 0, u->count, all, u->rows, u->columns);
+    kn_block_gates(dgate, u->pairs, u->raw, 0, u->count, u->all, u->rows, u->columns, side);
     for (int p = 0; p < u->count; p++) {
         const int64_t i = u->at + p;
         const float beta = u->beta[p];
-        kn_row_scale(row(u, u->dk, p), beta, u->pitch);
-        kn_row_scale(row(u, u->dv, p), beta, u->pitch);
+        kn_row_scale(row(u, u->dk, p), beta, pitch);
+        kn_row_scale(row(u, u->dv, p), beta, pitch);
         kn_direction_backward(kn_walk_at(&job->dk, n, i, group_of(u)), row(u, u->k, p),
-                              row(u, u->dk, p), u->direction[p], u->dim, u->pitch, u->add);
-        memcpy(kn_walk_at(&job->dv, n, i, h), row(u, u->dv, p), (size_t)u->dim * sizeof(float));
+                              row(u, u->dk, p), u->direction[p], dim, pitch, u->add);
+        memcpy(kn_walk_at(&job->dv, n, i, h), row(u, u->dv, p), (size_t)dim * sizeof(float));
         *(kn_walk_at(&job->dbeta, n, i, 0) + h) = u->dbeta[p] * beta * u->rest[p];
         *(kn_walk_at(&job->dgate, n, i, 0) + h) = dgate[p] * u->forget[p];
     }
 }
+KN_BY_DIM(store)
 
-static void backward_block(struct unit *u, int64_t block, bool after, bool before) {
-    float all = 0.0f;
+/* after: there are tokens behind the block. */
+static void backward_block(struct unit *u, int64_t block, bool after) {
     place(u, block);
+    u->all = 0.0f;
     load(u);
     memset(u->rows, 0, sizeof u->rows);
     memset(u->columns, 0, sizeof u->columns);
@@ -368,10 +383,10 @@ static void backward_block(struct unit *u, int64_t block, bool after, bool befor
         memset(u->dk, 0, (size_t)(u->count * u->pitch) * sizeof *u->dk);
         memset(u->dv, 0, (size_t)(u->count * u->pitch) * sizeof *u->dv);
     }
-    if (before)
-        all = from_before(u, u->saved + (size_t)block * 2 * area(u), after);
+    if (block > 0 || u->carried)
+        u->all = from_before(u, u->saved + (size_t)block * 2 * area(u), after);
     inside(u);
-    store(u, all);
+    store(u);
     if (block > 0)
         move_on(u, after);
 }
@@ -380,11 +395,11 @@ static void run_unit(struct unit *u) {
     const struct job *job = u->job;
     const int64_t i = u->sequence * job->heads + u->head;
     const int64_t blocks = (job->frames - 1) / u->raw + 1;
-    struct kn_control *control = job->control + i / job->units;
-    const bool carried = start(u, control);
-    forwards(u, control);
+    u->control = job->control + i / job->units;
+    u->carried = start(u);
+    forwards(u);
     for (int64_t block = blocks - 1; block >= 0; block--)
-        backward_block(u, block, block<blocks - 1, block> 0 || carried);
+        backward_block(u, block, block + 1 != blocks);
 }
 
 /* --------------------------------------------------------------------------------------- kernel */

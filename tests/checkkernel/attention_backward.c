@@ -415,7 +415,8 @@ void ck_backward_compare(struct ck_backward *b) {
               ck_backward_run(b, ck->ref, false, 0, &ref) && ck_backward_state(b, ck->dev);
 
     ok = ok && ck_backward_run(b, ck->dev, true, 0, &first);
-    ok = ok && ck_backward_run(b, ck->dev, ck->fault == CK_FAULT_UNWRITTEN, 1, &second);
+    /* with another number of threads */
+    ok = ok && ck_backward_run(b, ck->other, ck->fault == CK_FAULT_UNWRITTEN, 1, &second);
     if (ok) {
         if (ck->fault == CK_SOUND || ck->fault == CK_FAULT_UNWRITTEN)
             ck_compare_outputs(&first, &second, CK_EXACT);

@@ -188,13 +188,14 @@ void ck_test_mesa_backward(struct ck *ck) {
 void ck_grad_mesa_backward(struct ck *ck) {
     static const int64_t T[] = {1, 2, 7, 63, 64, 65, 130, 203}, past[] = {1, 8, 63, 64, 100};
 
-    for (size_t t = 0; t < CK_COUNT(T); t++) {
-        struct ck_shape shape = ck_shape_of(true, T[t], 0, 5, (int)t);
-        ck_case_backward_grad(ck, &shape, CK_NO_STATE, 0);
-    }
+    /* the self-test takes the first few only */
     for (size_t i = 0; i < 10; i++) {
         struct ck_shape shape = ck_shape_of(true, i < 5 ? 9 : 70, 0, 4, (int)i);
         ck_case_backward_grad(ck, &shape, CK_CARRIED, past[i % 5]);
+    }
+    for (size_t i = 0; i < CK_COUNT(T); i++) {
+        struct ck_shape shape = ck_shape_of(true, T[i], 0, 5, (int)i);
+        ck_case_backward_grad(ck, &shape, CK_NO_STATE, 0);
     }
 }
 
