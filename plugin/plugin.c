@@ -10,6 +10,7 @@
 #include "gstfenwickenc.h"
 #include "gstfenwickfilter.h"
 #include "gstfenwickmodel.h"
+#include "gstfenwicktrain.h"
 
 GST_DEBUG_CATEGORY_EXTERN (gst_fenwick_debug);
 
@@ -27,6 +28,7 @@ plugin_init (GstPlugin * plugin)
   ret |= GST_ELEMENT_REGISTER (fenwickmodel, plugin);
   ret |= GST_ELEMENT_REGISTER (fenwickdec, plugin);
   ret |= GST_ELEMENT_REGISTER (fenwickfilter, plugin);
+  ret |= GST_ELEMENT_REGISTER (fenwicktrain, plugin);
   return ret;
 }
 

@@ -22,21 +22,31 @@ test_path (const gchar * name)
   return g_build_filename (folder, name, NULL);
 }
 
+/* A folder and what is in it; suites make few and shallow ones. */
 static void
-remove_files (void)
+remove_folder (const gchar * path)
 {
-  GDir *dir = folder ? g_dir_open (folder, 0, NULL) : NULL;
+  GDir *dir = g_dir_open (path, 0, NULL);
   const gchar *name;
 
   while (dir && (name = g_dir_read_name (dir))) {
-    gchar *path = g_build_filename (folder, name, NULL);
+    gchar *inside = g_build_filename (path, name, NULL);
 
-    g_remove (path);
-    g_free (path);
+    if (g_file_test (inside, G_FILE_TEST_IS_DIR))
+      remove_folder (inside);
+    else
+      g_remove (inside);
+    g_free (inside);
   }
   g_clear_pointer (&dir, g_dir_close);
+  g_rmdir (path);
+}
+
+static void
+remove_files (void)
+{
   if (folder)
-    g_rmdir (folder);
+    remove_folder (folder);
   g_clear_pointer (&folder, g_free);
   g_clear_pointer (&files, g_hash_table_unref);
 }
