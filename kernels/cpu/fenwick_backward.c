@@ -133,7 +133,7 @@ KN_INLINE void load_queries_of(struct unit *u, int dim, int pitch) {
 }
 KN_BY_DIM(load_queries)
 
-/* --------------------------------------------------------------------------------- closed blocks */
+/* -------------------------------------------------------------------------------- closed blocks */
 
 /* Log decays from each token to the end of a full block; returns that over all of it. */
 static float decays_to_end(struct unit *u) {
@@ -237,7 +237,7 @@ static void open_block(struct unit *u, uint64_t block) {
     }
 }
 
-/* ------------------------------------------------------------------------------- live matrices */
+/* -------------------------------------------------------------------------------- live matrices */
 
 /* What the block's tokens read of one live matrix, age log decay before it; returns its worth. */
 static float read_matrix(struct unit *u, uint64_t block, int slot, float age) {
@@ -296,7 +296,7 @@ static void read_live(struct unit *u, uint64_t block) {
     }
 }
 
-/* --------------------------------------------------------------------------- inside of the block */
+/* -------------------------------------------------------------------------- inside of the block */
 
 /*
  * Row i of the squares, with e the decays since each token: scores become factors of the output's
@@ -398,7 +398,7 @@ static void inside(struct unit *u) {
     kn_multiply(&p);
 }
 
-/* --------------------------------------------------------------------------------------- unit */
+/* ----------------------------------------------------------------------------------------- unit */
 
 KN_INLINE void store_of(struct unit *u, int dim, int pitch) {
     const struct job *job = u->job;

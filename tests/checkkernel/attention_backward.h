@@ -57,7 +57,7 @@ double ck_backward_take(const struct ck_loaded *loaded, const struct kn_tensor *
 /* The tested device against the reference, and two runs of it against each other. */
 void ck_backward_compare(struct ck_backward *b);
 
-/* ------------------------------------------------------------------------------ cases they share */
+/* ----------------------------------------------------------------------------- cases they share */
 
 void ck_case_backward(struct ck *ck, const struct ck_shape *shape, enum ck_past kind, int64_t past);
 /* Gradients in double against differences. */

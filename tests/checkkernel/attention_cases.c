@@ -145,7 +145,7 @@ void ck_case_backward_extremes(struct ck *ck, bool mesa) {
     }
 }
 
-/* --------------------------------------------------------------------------------- time and size */
+/* -------------------------------------------------------------------------------- time and size */
 
 static double best_of(struct ck_backward *b, struct ck_loaded *loaded, int runs, double *median) {
     struct kn_exec *exec = NULL;
