@@ -49,8 +49,8 @@ static void all_pairs(struct ck *ck) {
     static const int rank[] = {1, 1, 2, 2, 3, 4, 4};
     int round = 0;
 
-    for (int from = 0; from < KN_DTYPE_COUNT; from++)
-        for (int to = 0; to < KN_DTYPE_COUNT; to++)
+    for (int from = 0; from <= KN_U8; from++)
+        for (int to = 0; to <= KN_U8; to++)
             for (size_t s = 0; s < CK_COUNT(dim); s++, round++)
                 /* bytes are codes of float32 values, or bytes */
                 if (!is_coded((enum kn_dtype)from, (enum kn_dtype)to) || from == KN_F32 ||
