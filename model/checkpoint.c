@@ -59,11 +59,10 @@ static GString *make_header(char *const *facts, const struct fw_part *part, guin
     return header;
 }
 
-/* The sum begins with the facts. */
-static GChecksum *begin_sum(char *const *facts) {
+/* Over header and data; the header has zeros where the sum will be. */
+static GChecksum *begin_sum(const GString *header) {
     GChecksum *sum = g_checksum_new(G_CHECKSUM_SHA256);
-    for (int i = 0; facts[i]; i++)
-        g_checksum_update(sum, (const guchar *)facts[i], (gssize)strlen(facts[i]) + 1);
+    g_checksum_update(sum, (const guchar *)header->str, (gssize)header->len);
     return sum;
 }
 
@@ -104,8 +103,8 @@ gboolean fw_checkpoint_write(const char *path, char *const *facts, const struct 
 
     if (!fw_output_begin(&out, path, error))
         return FALSE;
-    sum = begin_sum(facts);
     header = make_header(facts, part, parts, NO_SUM);
+    sum = begin_sum(header);
     ok = fw_output_write(&out, header->str, header->len, error);
     for (guint i = 0; ok && i < parts; i++)
         ok = write_part(&out, &part[i], i, fetch, user, sum, error);
@@ -219,7 +218,8 @@ static gboolean check_size(struct fw_checkpoint *c, guint64 length, GError **err
 }
 
 static gboolean check_sum(const struct fw_checkpoint *c, const char *wanted, GError **error) {
-    GChecksum *sum = begin_sum(c->facts);
+    GString *header = make_header(c->facts, c->part, c->parts, NO_SUM);
+    GChecksum *sum = begin_sum(header);
     guchar *chunk = g_malloc(CHUNK_BYTES);
     gboolean ok = TRUE;
 
@@ -233,6 +233,7 @@ static gboolean check_sum(const struct fw_checkpoint *c, const char *wanted, GEr
         ok = fw_fail(error, FW_ERROR_FORMAT, "the data does not have the checksum of its metadata");
     g_free(chunk);
     g_checksum_free(sum);
+    g_string_free(header, TRUE);
     return ok;
 }
 

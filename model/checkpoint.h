@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Checkpoint files: facts and arrays. They are safetensors files whose metadata holds each fact as
- * a string, and "sha256" over all of them and the data. A file is a pure function of what is in it,
- * so that reading accepts nothing that writing would not have made, byte for byte.
+ * a string, and "sha256" over the whole file with zeros in place of the sum. A file is a pure
+ * function of what is in it, so that reading accepts nothing but what writing makes, byte for byte.
  */
 #ifndef FW_MODEL_CHECKPOINT_H
 #define FW_MODEL_CHECKPOINT_H

@@ -26,7 +26,8 @@ static double roll_unit(struct dice *d) {
 
 /* 0 .. below - 1 */
 static guint64 roll(struct dice *d, guint64 below) {
-    return MIN((guint64)(roll_unit(d) * (double)below), below - 1);
+    guint64 value = (guint64)(roll_unit(d) * (double)below);
+    return MIN(value, below - 1);
 }
 
 /* ------------------------------------------------------------------------------------- memory */
