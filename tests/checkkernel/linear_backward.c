@@ -156,33 +156,40 @@ void ck_grad_linear_backward_weights(struct ck *ck) {
 
 /* ------------------------------------------------------------------------------------ benchmark */
 
-/* The projections of the temporal layers at 640 x 480. */
+static void bench_layer(struct ck *ck, const struct ck_preset *p, int64_t K, int64_t N, bool data) {
+    const int64_t M = 2048, x[] = {M, K}, w[] = {N, K}, dy[] = {M, N};
+    struct ck_memory *memory = ck_memory_new(ck);
+    struct kn_linear_backward_data_args a = {{0}};
+    struct kn_linear_backward_weights_args b = {{0}};
+    const struct ck_work work = {.flops = 2. * (double)M * (double)N * (double)K};
+    char label[60];
+
+    snprintf(label, sizeof label, "%s %d rows, %d to %d", p->name, (int)M, (int)K, (int)N);
+    a.dy = b.dy = ck_tensor(memory, CK_IN, KN_SLOT_WORK, KN_F32, 0, 2, dy);
+    if (data) {
+        a.weight = ck_weight(memory, 0.05, 2, w);
+        a.dx = ck_tensor(memory, CK_OUT, KN_SLOT_WORK, KN_F32, 0, 2, x);
+        ck_bench(memory, label, KN_OP_LINEAR_BACKWARD_DATA, &a, work);
+    } else {
+        b.x = ck_tensor(memory, CK_IN, KN_SLOT_WORK, KN_F32, 0, 2, x);
+        b.dweight = ck_tensor(memory, CK_INOUT, KN_SLOT_GRADS, KN_F32, 0, 2, w);
+        b.dbias = ck_tensor(memory, CK_INOUT, KN_SLOT_GRADS, KN_F32, 0, 1, &N);
+        ck_bench(memory, label, KN_OP_LINEAR_BACKWARD_WEIGHTS, &b, work);
+    }
+    ck_memory_free(memory);
+}
+
+/* Tokens in and out, and a projection between, of four clips of eight frames of 64 x 64 pixels. */
 static void bench(struct ck *ck, bool data) {
     const struct ck_preset *p;
 
     for (int i = 0; (p = ck_preset(ck, i)); i++) {
-        const int64_t M = p->name ? p->height / p->patch * (p->width / p->patch) : 0, K = p->dim;
-        const int64_t N = 4 * K, x[] = {M, K}, w[] = {N, K}, dy[] = {M, N};
-        struct ck_memory *memory;
-        struct kn_linear_backward_data_args a = {{0}};
-        struct kn_linear_backward_weights_args b = {{0}};
-        const struct ck_work work = {.flops = 2. * (double)M * (double)N * (double)K};
-        char label[60];
+        const int64_t token = p->patch * p->patch * p->latents;
         if (!p->name)
             continue;
-        memory = ck_memory_new(ck);
-        snprintf(label, sizeof label, "%s (%d,%d) to %d", p->name, (int)M, (int)N, (int)K);
-        a.dy = b.dy = ck_tensor(memory, CK_IN, KN_SLOT_WORK, KN_F32, 0, 2, dy);
-        if (data) {
-            a.weight = ck_weight(memory, 0.05, 2, w);
-            a.dx = ck_tensor(memory, CK_OUT, KN_SLOT_WORK, KN_F32, 0, 2, x);
-            ck_bench(memory, label, KN_OP_LINEAR_BACKWARD_DATA, &a, work);
-        } else {
-            b.x = ck_tensor(memory, CK_IN, KN_SLOT_WORK, KN_F32, 0, 2, x);
-            b.dweight = ck_tensor(memory, CK_INOUT, KN_SLOT_GRADS, KN_F32, 0, 2, w);
-            ck_bench(memory, label, KN_OP_LINEAR_BACKWARD_WEIGHTS, &b, work);
-        }
-        ck_memory_free(memory);
+        bench_layer(ck, p, token, p->dim, data);
+        bench_layer(ck, p, p->dim, token, data);
+        bench_layer(ck, p, p->dim, 4 * p->dim, data);
     }
 }
 

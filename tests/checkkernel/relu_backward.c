@@ -89,7 +89,7 @@ void ck_bench_relu_backward(struct ck *ck) {
     const struct ck_preset *p;
 
     for (int i = 0; (p = ck_preset(ck, i)); i++) {
-        const int64_t dim[] = {1, p->height, p->width, p->channels};
+        const int64_t dim[] = {32, 32, 32, p->channels};
         struct kn_relu_backward_args a;
         struct ck_memory *memory;
         if (!p->name)
@@ -98,7 +98,7 @@ void ck_bench_relu_backward(struct ck *ck) {
         a.y = ck_image(memory, CK_IN, KN_SLOT_WORK, KN_F32, 0, dim);
         a.dy = a.dx = ck_image(memory, CK_INOUT, KN_SLOT_WORK, KN_F32, 0, dim);
         ck_bench(memory, p->name, KN_OP_RELU_BACKWARD, &a,
-                 (struct ck_work){.bytes = 12. * (double)(dim[1] * dim[2] * dim[3])});
+                 (struct ck_work){.bytes = 12. * (double)(dim[0] * dim[1] * dim[2] * dim[3])});
         ck_memory_free(memory);
     }
 }

@@ -81,9 +81,9 @@ void ck_bench_shift_backward(struct ck *ck) {
     const struct ck_preset *p;
 
     for (int i = 0; (p = ck_preset(ck, i)); i++) {
-        const int64_t dim[] = {1, p->height, p->width, p->channels};
-        const int64_t longer[] = {2, p->height, p->width, p->channels};
-        struct kn_shift_backward_args a = {.channels = p->channels / 4, .lag = 1};
+        const int64_t dim[] = {32, 32, 32, p->channels};
+        const int64_t longer[] = {36, 32, 32, p->channels};
+        struct kn_shift_backward_args a = {.channels = p->channels / 4, .lag = 4};
         struct ck_memory *memory;
         if (!p->name || p->memory_blocks)
             continue;
@@ -91,7 +91,7 @@ void ck_bench_shift_backward(struct ck *ck) {
         a.dy = ck_image(memory, CK_IN, KN_SLOT_WORK, KN_F32, 0, dim);
         a.dx = ck_image(memory, CK_INOUT, KN_SLOT_WORK, KN_F32, 0, longer);
         ck_bench(memory, p->name, KN_OP_SHIFT_BACKWARD, &a,
-                 (struct ck_work){.bytes = 12. * (double)(dim[1] * dim[2] * dim[3])});
+                 (struct ck_work){.bytes = 12. * (double)(dim[0] * dim[1] * dim[2] * dim[3])});
         ck_memory_free(memory);
     }
 }
