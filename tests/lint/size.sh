@@ -6,7 +6,7 @@ set -uo pipefail
 
 file_lines=1000     # every file of C
 function_lines=120  # every function
-product_lines=20000 # kernels/, model/ and plugin/ together
+product_lines=30000 # kernels/, model/ and plugin/ together
 
 code=('*.c' '*.h' '*.cu' '*.cuh')
 product=(kernels/'*.c' kernels/'*.h' kernels/'*.cu' kernels/'*.cuh'
