@@ -526,9 +526,9 @@ struct kn_gate_backward_args {
 /*
  * fenwick_backward: gradients of the raw q, k, v and of the logits. Through chunks and the tree
  * over them, O(T log T); the gate's gradient is made of sums of products only, never of a
- * difference of long sums. control describes the state before the clip: state NULL or t = 0 or reset
- * means none, else control.state points to a copy from before the forward run; it is read only, and
- * no gradient flows into it.
+ * difference of long sums. control describes the state before the clip: state NULL or t = 0 or
+ * reset means none, else control.state points to a copy from before the forward run; it is read
+ * only, and no gradient flows into it.
  */
 struct kn_fenwick_backward_args {
     struct kn_tensor q, k, v, gate, level;      /* as in fenwick */
@@ -762,7 +762,8 @@ const struct kn_node *kn_program_node(const struct kn_program *program, size_t i
 KN_OPERATIONS(X)
 #undef X
 
-/* Multiply-accumulates of one run of a node: convolutions and linear layers, forward and backward, else 0. */
+/* Multiply-accumulates of one run of a node: convolutions and linear layers, forward and backward;
+ * else 0. */
 uint64_t kn_node_macs(const struct kn_node *node);
 
 /* --------------------------------------------------------------------------------------- device */

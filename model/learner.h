@@ -67,7 +67,8 @@ gboolean fw_learner_clear(struct fw_learner *learner, GError **error);
 /* The states that the batches since the last call left become those that the next ones start
  * from: call once a step, before update. */
 void fw_learner_keep_state(struct fw_learner *learner);
-/* Forward only, from fresh state, rounded to 8 bit as color_out does; averaged: by these weights. */
+/* Forward only, from fresh state, rounded to 8 bit as color_out does; averaged: by those weights.
+ */
 gboolean fw_learner_evaluate(struct fw_learner *learner, const struct fw_batch *batch,
                              gboolean averaged, guint8 *out, GError **error);
 /* From any thread: runs end with FW_ERROR_CANCELLED while cancel is TRUE. */

@@ -36,7 +36,7 @@ struct fw_net {
 /* Records into net->program. */
 void fw_net_record(struct fw_net *net);
 
-/* ----------------------------------------------------------------- what backward needs of forward */
+/* ------------------------------------------------------------- what backward needs of forward */
 
 struct fw_saved_block {
     char kind;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a training step is made of: pictures and noise, the network, the losses, everything backwards,
- * and the optimiser. The programs are recorded once; what differs from step to step (noise, learning
- * rate) lies in memory that they read.
+ * What a training step is made of: pictures and noise, the network, the losses, all of it
+ * backwards, and the optimiser. The programs are recorded once; what differs from step to step
+ * (noise, learning rate) lies in memory that they read.
  */
 #include "training.h"
 
