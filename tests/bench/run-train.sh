@@ -75,7 +75,8 @@ measure() {
     "$(first_step "$1")"
 }
 
-printf '%s\n' "$(grep -m1 'model name' /proc/cpuinfo | cut -d: -f2- | xargs), $(nproc) cores, batch $batch, $frames frames, crop $crop, float32"
+processor=$(grep -m1 'model name' /proc/cpuinfo | cut -d: -f2- | xargs)
+echo "$processor, $(nproc) cores, batch $batch, $frames frames, crop $crop, float32"
 print_row preset 'ms a step' 'steps/s' 'torch ms' speedup 'first step s'
 for preset in $presets; do measure "$preset"; done
 [ -z "$python" ] || "$python" -c 'import torch; print("torch", torch.__version__)'
