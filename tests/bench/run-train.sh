@@ -52,8 +52,9 @@ torch_ms() {
 # Seconds from PLAYING to the first step, the source's first clips included.
 first_step() {
   gst-launch-1.0 videotestsrc "num-buffers=$((frames * 2))" pattern=ball ! \
-    "video/x-raw,width=320,height=240" ! fenwicktrain "preset=$1" "location=$work/first.safetensors" \
-    steps=1 report-interval=1 "batch-size=$batch" "clip-length=$frames" "crop-size=$crop" |
+    "video/x-raw,width=320,height=240" ! fenwicktrain "preset=$1" steps=1 report-interval=1 \
+    "batch-size=$batch" "clip-length=$frames" "crop-size=$crop" \
+    "location=$work/first.safetensors" |
     while read -r line; do
       case "$line" in
         *"to PLAYING"*) begin=$(date +%s%N) ;;
