@@ -33,19 +33,31 @@ static int64_t windows_wide(const struct scales *s, int k) {
 
 /* -------------------------------------------------------------------------------------- windows */
 
-static void add_columns(const struct scales *s, const double *x, const double *y, double tap,
-                        int64_t n) {
+/* Sums along columns from row y on; the taps innermost, so that sums stay in registers. */
+static void sum_columns(const struct scales *s, int k, int64_t y) {
+    const int64_t width = s->size.width[k];
+    const double *x0 = s->x[k] + y * width, *y0 = s->y[k] + y * width, *tap = s->tap;
     double *mx = s->row[SUM_X], *my = s->row[SUM_Y], *xx = s->row[SUM_XX], *yy = s->row[SUM_YY];
     double *xy = s->row[SUM_XY];
 
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        double a = tap * x[i], b = tap * y[i];
-        mx[i] += a;
-        my[i] += b;
-        xx[i] += a * x[i];
-        yy[i] += b * y[i];
-        xy[i] += a * y[i];
+    for (int64_t i = 0; i < width; i++) {
+        double sum[SUMS] = {0};
+#pragma GCC unroll 11
+        for (int t = 0; t < TAPS; t++) {
+            const double a = x0[t * width + i], b = y0[t * width + i];
+            const double tap_a = tap[t] * a, tap_b = tap[t] * b;
+            sum[SUM_X] += tap_a;
+            sum[SUM_Y] += tap_b;
+            sum[SUM_XX] += tap_a * a;
+            sum[SUM_YY] += tap_b * b;
+            sum[SUM_XY] += tap_a * b;
+        }
+        mx[i] = sum[SUM_X];
+        my[i] = sum[SUM_Y];
+        xx[i] = sum[SUM_XX];
+        yy[i] = sum[SUM_YY];
+        xy[i] = sum[SUM_XY];
     }
 }
 
@@ -54,6 +66,7 @@ static void along_row(double *row, const double *tap, int64_t n) {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
         double sum = 0;
+#pragma GCC unroll 11
         for (int k = 0; k < TAPS; k++)
             sum += tap[k] * row[i + k];
         row[n + TAPS - 1 + i] = sum;
@@ -72,11 +85,12 @@ static double judge_row(const struct scales *s, int k, int64_t n, double *const 
     for (int64_t i = 0; i < n; i++) {
         double a = mx[i] * mx[i] + my[i] * my[i] + KN_SSIM_C1;
         double b = xx[i] - mx[i] * mx[i] + yy[i] - my[i] * my[i] + KN_SSIM_C2;
-        double l = (2 * mx[i] * my[i] + KN_SSIM_C1) / a;
-        double c = (2 * (xy[i] - mx[i] * my[i]) + KN_SSIM_C2) / b;
-        double along = 2 / b * (last * l + 1 - last);
+        double share = 1 / (a * b), over_a = share * b, over_b = share * a;
+        double l = (2 * mx[i] * my[i] + KN_SSIM_C1) * over_a;
+        double c = (2 * (xy[i] - mx[i] * my[i]) + KN_SSIM_C2) * over_b;
+        double along = 2 * over_b * (last * l + 1 - last);
         sum += c * (last * l + 1 - last);
-        p[i] = last * c * 2 * (my[i] - l * mx[i]) / a - along * (my[i] - c * mx[i]);
+        p[i] = last * c * 2 * (my[i] - l * mx[i]) * over_a - along * (my[i] - c * mx[i]);
         q[i] = along;
         r[i] = -along * c;
     }
@@ -84,15 +98,12 @@ static double judge_row(const struct scales *s, int k, int64_t n, double *const 
 }
 
 static double factor(const struct scales *s, int k) {
-    const int64_t width = s->size.width[k], wide = windows_wide(s, k), high = windows_high(s, k);
+    const int64_t wide = windows_wide(s, k), high = windows_high(s, k);
     double sum = 0;
 
     for (int64_t y = 0; y < high; y++) {
         double *map[MAPS];
-        for (int i = 0; i < SUMS; i++)
-            memset(s->row[i], 0, (size_t)width * sizeof(double));
-        for (int i = 0; i < TAPS; i++)
-            add_columns(s, s->x[k] + (y + i) * width, s->y[k] + (y + i) * width, s->tap[i], width);
+        sum_columns(s, k, y);
         for (int i = 0; i < SUMS; i++)
             along_row(s->row[i], s->tap, wide);
         for (int i = 0; i < MAPS; i++)
@@ -107,16 +118,16 @@ static double factor(const struct scales *s, int k) {
 /* row = column sums of a map at pixel row y, between TAPS - 1 zeros at both ends */
 static void spread_columns(const struct scales *s, int k, int i, int64_t y, double *row) {
     const int64_t wide = windows_wide(s, k), high = windows_high(s, k);
-    double *to = row + TAPS - 1;
+    const int from = y < high ? 0 : (int)(y - high + 1), to = y < TAPS - 1 ? (int)y + 1 : TAPS;
+    const double *map = s->map[k][i] + y * wide, *tap = s->tap;
 
     memset(row, 0, (size_t)(wide + 2 * (TAPS - 1)) * sizeof *row);
-    for (int tap = 0; tap < TAPS; tap++) {
-        const double *from = s->map[k][i] + (y - tap) * wide;
-        if (y - tap < 0 || y - tap >= high)
-            continue;
 #pragma omp simd
-        for (int64_t x = 0; x < wide; x++)
-            to[x] += s->tap[tap] * from[x];
+    for (int64_t x = 0; x < wide; x++) {
+        double sum = 0;
+        for (int t = from; t < to; t++)
+            sum += tap[t] * map[x - t * wide];
+        row[TAPS - 1 + x] = sum;
     }
 }
 
