@@ -345,9 +345,10 @@ void fw_trainer_defaults(struct fw_trainer_params *params);
  * or thread. Frames become clips of frames that follow each other; a cut, a new size or a scene
  * change (by a histogram) ends a clip; clips fill a reservoir, from which steps draw crops. The
  * first step is due when 64 clips are there, the reservoir is full, or the source has ended; then
- * each new clip makes FW_STEPS_PER_CLIP steps due. When a source ends, fw_trainer_end() says
- * whether it should be given again from its start; a clip that the reservoir already holds from an
- * earlier pass is not stored twice.
+ * each new clip makes FW_STEPS_PER_CLIP steps due, as every clip does of a source that ends before.
+ * Steps that carry state on from each other are due together. When a source ends, fw_trainer_end()
+ * says whether it should be given again from its start; a clip that the reservoir already holds
+ * from an earlier pass is not stored twice.
  * Thread-safety: one thread at a time, except where noted.
  */
 struct fw_trainer;
@@ -414,7 +415,7 @@ struct fw_train_report {
     guint64 reservoir_clips, reservoir_bytes;
     double loss, psnr;   /* of the last step; psnr: of mean square, [-1, 1] as 255 */
     double loss_mean;    /* moving mean over about 100 steps */
-    struct fw_loss part; /* unweighted parts of the last loss */
+    struct fw_loss part; /* unweighted parts of the last loss; NAN where the weight is 0 */
     double validation_psnr, validation_input_psnr; /* output and input against the clean clips */
     guint64 validation_step;                       /* when */
     double gradient_norm, learning_rate;
@@ -426,8 +427,9 @@ const char *fw_trainer_device(const struct fw_trainer *trainer);
 const char *fw_trainer_device_description(const struct fw_trainer *trainer);
 
 /*
- * Rows of figures: CSV with a header line (appended to when the file is there), or a TensorBoard
- * event file in a folder. Flushed after each row.
+ * Rows of figures: CSV with a header line, or a TensorBoard event file in a folder. Flushed after
+ * each row. A CSV file of that form that is there already goes on: rows from the first new one's
+ * step on, which an interrupted run left behind, are dropped. Any other file is FW_ERROR_FORMAT.
  */
 struct fw_metrics;
 struct fw_metrics *fw_metrics_new(const char *csv, const char *tensorboard, GError **error);

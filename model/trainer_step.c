@@ -157,8 +157,15 @@ void fw_trainer_cancel(struct fw_trainer *t, gboolean cancel) {
     g_mutex_unlock(&t->lock);
 }
 
+/* Parts without a weight were not computed, but for the mean square. */
 static void note(struct fw_trainer *t, const struct fw_loss *part, double loss, double norm) {
-    t->part = *part;
+    const struct fw_loss *weight = &t->params.loss;
+
+    t->part.mean_square = part->mean_square;
+    t->part.charbonnier = weight->charbonnier > 0 ? part->charbonnier : NAN;
+    t->part.temporal_difference = weight->temporal_difference > 0 ? part->temporal_difference : NAN;
+    t->part.laplacian = weight->laplacian > 0 ? part->laplacian : NAN;
+    t->part.ms_ssim = weight->ms_ssim > 0 ? part->ms_ssim : NAN;
     t->loss = loss;
     t->norm = norm;
     t->rate = fw_schedule_rate(&t->params, t->step);
