@@ -170,3 +170,14 @@ fenwick_launch() {
   printf '%s\n' "$line"
   gst-launch-1.0 "$@"
 }
+
+# fenwick_train FOLDER ELEMENT ...: runs a line that trains, then draws its curves.
+fenwick_train() {
+  local folder=$1 status=0
+  shift
+  fenwick_launch -e "$@" || status=$?
+  if [ -f "$folder/metrics.csv" ] && command -v python3 >/dev/null; then
+    python3 "$fenwick_root/pipelines/plot-training.py" "$folder/metrics.csv" || true
+  fi
+  return $status
+}

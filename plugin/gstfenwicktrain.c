@@ -102,7 +102,8 @@ open_metrics (GstFenwickTrain * self)
       s->tensorboard_location : NULL, &error);
   if (self->metrics)
     return TRUE;
-  gst_fenwick_train_error (self, error, NULL);
+  gst_fenwick_train_error (self, error, g_error_matches (error, FW_ERROR,
+          FW_ERROR_FORMAT) ? "Set another metrics-location." : NULL);
   return FALSE;
 }
 
@@ -241,6 +242,7 @@ gst_fenwick_train_render (GstBaseSink * sink, GstBuffer * buffer)
   if (!gst_fenwick_train_give (self, buffer))
     return GST_FLOW_ERROR;
   gst_fenwick_train_note_frame (self, buffer);
+  gst_fenwick_train_update (self);
   ret = gst_fenwick_train_run_steps (self);
   if (ret == GST_FLOW_OK && fw_trainer_finished (self->trainer))
     ret = end_stream (self, "done");

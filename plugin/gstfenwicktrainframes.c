@@ -75,7 +75,9 @@ give (GstFenwickTrain * self, const GstVideoFrame * frame)
       self->info.height, &error);
   gst_fenwick_train_leave (self);
   if (!ok)
-    gst_fenwick_train_error (self, error, NULL);
+    gst_fenwick_train_error (self, error, g_error_matches (error, FW_ERROR,
+            FW_ERROR_NO_SPACE) ? "Raise reservoir-bytes, or scale the video "
+        "down." : NULL);
   return ok;
 }
 

@@ -147,7 +147,7 @@ GST_START_TEST (test_unseekable)
 {
   gchar *location = test_path ("unseekable.safetensors");
   gchar *line = g_strdup_printf ("fenwicktrain " SMALL "steps=1000000 "
-      "reservoir-bytes=20000 location=%s", location);
+      "reservoir-bytes=40000 location=%s", location);
   GstHarness *h = gst_harness_new_parse (line);
   GstBus *bus = gst_bus_new ();
   GstVideoInfo info;
@@ -158,7 +158,7 @@ GST_START_TEST (test_unseekable)
   gst_harness_set_src_caps (h, test_caps ("RGB", 40, 32));
   gst_pad_set_event_function (h->srcpad, refuse);
   test_info (&info, "RGB", 40, 32);
-  for (guint i = 0; i < 20; i++)
+  for (guint i = 0; i < 60; i++)
     fail_unless_equals_int (gst_harness_push (h, test_picture (&info, i)),
         GST_FLOW_OK);
   gst_harness_push_event (h, gst_event_new_eos ());
