@@ -12,10 +12,13 @@ static void add_whole(GPtrArray *facts, const char *key, guint64 value) {
     g_ptr_array_add(facts, g_strdup_printf("%s=%" G_GUINT64_FORMAT, key, value));
 }
 
-/* Shortest text that reads back as the same bits, whatever the locale is. */
+/* Text that reads back as the same bits, whatever the locale is, and is short where it can be. */
 static void add_real(GPtrArray *facts, const char *key, double value) {
     char text[G_ASCII_DTOSTR_BUF_SIZE];
-    g_ptr_array_add(facts, g_strconcat(key, "=", g_ascii_dtostr(text, sizeof text, value), NULL));
+    g_ascii_formatd(text, sizeof text, "%.15g", value);
+    if (g_ascii_strtod(text, NULL) != value)
+        g_ascii_dtostr(text, sizeof text, value);
+    g_ptr_array_add(facts, g_strconcat(key, "=", text, NULL));
 }
 
 /* What a run must share with the checkpoint that it continues. Prefix "run.". */

@@ -333,7 +333,7 @@ START_TEST(a_full_disk_leaves_the_old_file) {
     signal(SIGXFSZ, SIG_IGN);
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
     gboolean ok = fw_weights_save(new, path, FALSE, &error);
-    test_refused(!ok, &error, FW_ERROR_WRITE, "file size limit");
+    test_refused(!ok, &error, FW_ERROR_DISK_FULL, "file size limit");
     same_bytes(path, copy);
     char *beside = g_strconcat(path, ".tmp", NULL);
     ck_assert(!g_file_test(beside, G_FILE_TEST_EXISTS));
