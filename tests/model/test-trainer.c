@@ -397,6 +397,7 @@ START_TEST(broken_steps_are_skipped) {
     struct fw_trainer_params p = small(40);
     struct source source = make_source(2);
     struct fw_trainer *t = make(&p);
+    char *folder = make_folder("skipped");
     GError *error = NULL;
     float keep, nan;
     run(t, &source, 3);
@@ -416,6 +417,15 @@ START_TEST(broken_steps_are_skipped) {
     ck_assert_str_eq(good, after);
     run(t, &source, 14); /* and goes on */
     ck_assert_uint_eq(report_of(t).skipped, 9);
+    ck_ok(fw_trainer_checkpoint(t, folder, 0, &error), error);
+    struct fw_trainer *resumed = make(&p);
+    guint64 at;
+    ck_ok(fw_trainer_resume(resumed, folder, &at, &error), error);
+    ck_assert_uint_eq(resumed->skipped, 9);
+    ck_assert(resumed->guard.taken == 5 && resumed->guard.usual == t->guard.usual);
+    ck_assert(resumed->finite_loss == t->finite_loss && resumed->loss_mean == t->loss_mean);
+    fw_trainer_free(resumed);
+    remove_folder(folder);
     poison(t, NAN, &keep);
     for (guint64 k = 14; k < 23; k++) {
         run(t, &source, k);
