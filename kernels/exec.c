@@ -64,6 +64,10 @@ static enum kn_status check_weights(const struct kn_node *node, uint64_t availab
     return KN_OK;
 }
 
+static bool is_sum(const struct kn_tensor *t) {
+    return t->slot == KN_SLOT_OUT && t->rank == 1 && t->dim[0] == 1;
+}
+
 /* Sums are made in double everywhere, the rest only by the reference. */
 static enum kn_status check_types(const struct kn_node *node, const struct kn_dev *dev,
                                   struct kn_err *err) {
@@ -71,7 +75,7 @@ static enum kn_status check_types(const struct kn_node *node, const struct kn_de
     const int count = kn_node_tensors(node, tensor);
 
     for (int i = 0; i < count && !dev->info.float64; i++)
-        if (tensor[i]->dtype == KN_F64 && tensor[i]->slot != KN_SLOT_OUT)
+        if (tensor[i]->dtype == KN_F64 && !is_sum(tensor[i]))
             return kn_fail(err, KN_ERR_UNSUPPORTED, "%s: device %s has no float64", node->label,
                            dev->info.name);
     return KN_OK;
