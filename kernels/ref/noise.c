@@ -35,7 +35,7 @@ static double disturb(const struct kn_sample *s, double x, uint64_t i) {
     }
 }
 
-/* --------------------------------------------------------------------------------- compression */
+/* ---------------------------------------------------------------------------------- compression */
 
 struct block {
     double value[3][SIDE][SIDE];

@@ -64,7 +64,7 @@ void ck_bench_mask(struct ck *ck) {
     ck_memory_free(memory);
 }
 
-/* -------------------------------------------------------------------------------------- backward */
+/* ------------------------------------------------------------------------------------- backward */
 
 static struct kn_mask_backward_args operands(struct ck_memory *memory, const struct shape *s,
                                              int64_t every) {
