@@ -3,7 +3,7 @@
 # Trains on real clips as a user would, in gst-launch-1.0 lines, and fails where training does not
 # do what is said of it:
 #
-#   training.sh overfit CLIPS     one noisy clip of 64x64x8 is learned: the mean square falls 100-fold
+#   training.sh overfit CLIPS     one noisy clip of 64x64x8 is learned: mean square / 100
 #   training.sh restore CLIPS     preset tiny, at most ten minutes: 10 dB above the noisy input at
 #                                 sigma 25, mean of four clips that it has not seen
 #   training.sh stability CLIPS   5,000 steps: the loss, averaged over 100 steps, never again above
