@@ -46,9 +46,11 @@ void fw_schedule_adamw(const struct fw_trainer_params *p, guint64 k, guint64 upd
 }
 
 gboolean fw_guard_passes(struct fw_guard *g, double loss, double norm) {
-    gboolean spike = g->taken >= FW_GUARD_LEARNS && !(norm <= FW_GUARD_SPIKE * g->usual);
+    gboolean finite = isfinite(loss) && isfinite(norm);
 
-    if (!isfinite(loss) || !isfinite(norm) || spike) {
+    if (!finite || (g->taken >= FW_GUARD_LEARNS && !(norm <= FW_GUARD_SPIKE * g->usual))) {
+        if (finite)
+            g->usual *= 2;
         g->in_a_row++;
         return FALSE;
     }

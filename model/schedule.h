@@ -17,7 +17,9 @@ void fw_schedule_adamw(const struct fw_trainer_params *params, guint64 k, guint6
 /*
  * Steps not to be taken: loss or gradient not finite, or a gradient FW_GUARD_SPIKE times as long as
  * usual. What is usual is known after FW_GUARD_LEARNS steps, and forgets slowly; a longer gradient
- * counts as twice the usual one, so that a single spike moves it little.
+ * counts as twice the usual one, so that a single spike moves it little. Each spike that is not
+ * taken doubles what is usual: gradients that stay long are those of another place, not of one bad
+ * clip, and skipping them for good would end a run that clipping alone can save.
  */
 #define FW_GUARD_SPIKE 10
 #define FW_GUARD_LEARNS 50

@@ -411,8 +411,15 @@ START_TEST(the_guard_knows_spikes) {
     ck_assert(!fw_guard_passes(&g, INFINITY, 1));
     ck_assert(!fw_guard_passes(&g, 1, INFINITY));
     ck_assert_uint_eq(g.in_a_row, 5);
-    ck_assert_double_eq_tol(g.usual, 1.02, 1e-12);
+    ck_assert_double_eq_tol(g.usual, 2.04, 1e-12);
     ck_assert(fw_guard_passes(&g, 1, 0));
+    /* gradients that stay long become usual before patience ends */
+    g = (struct fw_guard){0};
+    for (int i = 0; i < 60; i++)
+        ck_assert(fw_guard_passes(&g, 1, 1));
+    for (int i = 0; i < 4; i++)
+        ck_assert(!fw_guard_passes(&g, 1, 100));
+    ck_assert(fw_guard_passes(&g, 1, 100));
     ck_assert_uint_eq(g.in_a_row, 0);
 }
 END_TEST
