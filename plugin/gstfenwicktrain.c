@@ -124,6 +124,7 @@ begin (GstFenwickTrain * self)
   self->begun = self->reported = self->checkpointed = f->now.step;
   self->saved = 0;              /* location may hold anything */
   g_atomic_int_set (&self->stop, FALSE);
+  g_atomic_int_set (&self->ended, FALSE);
   self->spoilt = self->started = self->finished = FALSE;
   self->frames = self->pass_frames = 0;
   self->streams = 0;
@@ -159,10 +160,9 @@ start (GstFenwickTrain * self)
 static void
 stop (GstFenwickTrain * self)
 {
-  struct fw_trainer *trainer;
-
   if (!self->trainer)
     return;
+  gst_fenwick_train_expect_no_eos (self);
   if (self->started && !self->finished && !self->spoilt && gst_fenwick_train_write_all (self)
       && !g_atomic_int_get (&self->failed))
     gst_fenwick_train_progress (self, GST_PROGRESS_TYPE_CANCELED, "training",
@@ -170,6 +170,19 @@ stop (GstFenwickTrain * self)
         self->figures.now.step, self->figures.now.steps);
   gst_fenwick_train_drop_converter (self);
   g_clear_pointer (&self->metrics, fw_metrics_free);
+}
+
+/*
+ * Memory goes later than READY: while a sink is on its way there, what lies
+ * before it still pushes, is refused, and some elements post that as errors.
+ */
+static void
+release (GstFenwickTrain * self)
+{
+  struct fw_trainer *trainer;
+
+  if (!self->trainer)
+    return;
   gst_fenwick_train_enter (self);
   GST_OBJECT_LOCK (self);
   trainer = self->trainer;
@@ -186,8 +199,11 @@ gst_fenwick_train_change_state (GstElement * element, GstStateChange transition)
   GstFenwickTrain *self = GST_FENWICK_TRAIN (element);
   GstStateChangeReturn ret;
 
-  if (transition == GST_STATE_CHANGE_READY_TO_PAUSED && !start (self))
-    return GST_STATE_CHANGE_FAILURE;
+  if (transition == GST_STATE_CHANGE_READY_TO_PAUSED) {
+    release (self);
+    if (!start (self))
+      return GST_STATE_CHANGE_FAILURE;
+  }
 
   ret = GST_ELEMENT_CLASS (parent_class)->change_state (element, transition);
 
@@ -195,17 +211,18 @@ gst_fenwick_train_change_state (GstElement * element, GstStateChange transition)
       || (transition == GST_STATE_CHANGE_READY_TO_PAUSED
           && ret == GST_STATE_CHANGE_FAILURE))
     stop (self);
+  if (transition == GST_STATE_CHANGE_READY_TO_NULL)
+    release (self);
   return ret;
 }
 
-/* Ends the stream without waiting for the source to end. */
+/* Ends the stream before the source does, which answers with its own EOS. */
 static GstFlowReturn
 end_stream (GstFenwickTrain * self, const gchar * why)
 {
   if (!self->finished && !gst_fenwick_train_finish (self, why))
     return GST_FLOW_ERROR;
-  GST_BASE_SINK_CLASS (parent_class)->event (GST_BASE_SINK (self),
-      gst_event_new_eos ());
+  gst_fenwick_train_expect_eos (self);
   return GST_FLOW_EOS;
 }
 
@@ -268,6 +285,8 @@ gst_fenwick_train_event (GstBaseSink * sink, GstEvent * event)
         gst_event_unref (event);
         return TRUE;
       }
+      gst_fenwick_train_expect_no_eos (self);
+      g_atomic_int_set (&self->ended, TRUE);
       break;
     default:
       break;
@@ -420,6 +439,7 @@ gst_fenwick_train_init (GstFenwickTrain * self)
   GST_OBJECT_FLAG_SET (self, GST_ELEMENT_FLAG_SOURCE);
   gst_base_sink_set_sync (sink, FALSE);
   gst_base_sink_set_last_sample_enabled (sink, FALSE);
+  gst_fenwick_train_watch_end (self);
 }
 
 static void

@@ -60,11 +60,12 @@ struct _GstFenwickTrain
   GMutex trainer_lock;
   GCond served;                 /* nobody waits in "save" any more */
   gint savers;                  /* atomic: how many wait */
-  struct fw_trainer *trainer;   /* while PAUSED or PLAYING */
+  struct fw_trainer *trainer;   /* from PAUSED on, until NULL or PAUSED again */
   struct fw_metrics *metrics;
 
   gint stop;                    /* atomic: end after the current step */
   gint failed;                  /* atomic: an error is posted already */
+  gint ended;                   /* atomic: EOS has passed, and no flush since */
   gboolean spoilt;              /* nothing may be written any more */
   gboolean started;             /* PROGRESS of the start is posted */
   gboolean finished;            /* all is on disk */
@@ -83,6 +84,7 @@ struct _GstFenwickTrain
   guint64 pass_frames;          /* since the last rewind */
   guint streams;                /* since the last rewind */
   GstClockTime end;             /* of the last frame, in stream time */
+  GstClockID patience;          /* for the source's EOS, or NULL; object lock */
   GstFenwickSeek seek;          /* under the preroll lock */
   guint seek_serial;
 
@@ -144,6 +146,11 @@ gboolean gst_fenwick_train_finish (GstFenwickTrain * self, const gchar * why);
 
 /* The end of a source: gstfenwicktraineos.c. */
 void gst_fenwick_train_note_frame (GstFenwickTrain * self, GstBuffer * buffer);
+/* The source has been told to end and will say EOS; else this element does. */
+void gst_fenwick_train_expect_eos (GstFenwickTrain * self);
+void gst_fenwick_train_expect_no_eos (GstFenwickTrain * self);
+/* Hides from the base class what comes after EOS. */
+void gst_fenwick_train_watch_end (GstFenwickTrain * self);
 /* EOS came. FALSE: it goes no further. */
 gboolean gst_fenwick_train_take_eos (GstFenwickTrain * self);
 

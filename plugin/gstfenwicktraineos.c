@@ -152,6 +152,88 @@ end_pass (GstFenwickTrain * self)
   return !rewind_source (self) && go_on_alone (self);
 }
 
+/* How long a source that was told to end may take to say EOS. */
+#define PATIENCE (2 * GST_SECOND)
+
+static void
+send_eos (GstElement * element, gpointer unused)
+{
+  gst_pad_send_event (GST_BASE_SINK_PAD (element), gst_event_new_eos ());
+}
+
+static gboolean
+lose_patience (GstClock * clock, GstClockTime time, GstClockID id, gpointer train)
+{
+  GST_INFO_OBJECT (train, "the source does not say EOS");
+  gst_element_call_async (GST_ELEMENT (train), send_eos, NULL, NULL);
+  return TRUE;
+}
+
+/*
+ * GST_FLOW_EOS makes nearly every source say EOS, also each input of "concat"
+ * in turn. To post EOS at once would have the pipeline taken down while those
+ * still begin, which some of them post as errors.
+ */
+void
+gst_fenwick_train_expect_eos (GstFenwickTrain * self)
+{
+  GstClock *clock = gst_system_clock_obtain ();
+  GstClockID id = NULL;
+
+  GST_OBJECT_LOCK (self);
+  if (!self->patience)
+    id = self->patience = gst_clock_id_ref (gst_clock_new_single_shot_id (clock,
+            gst_clock_get_time (clock) + PATIENCE));
+  GST_OBJECT_UNLOCK (self);
+  if (id) {
+    gst_clock_id_wait_async (id, lose_patience, gst_object_ref (self),
+        gst_object_unref);
+    gst_clock_id_unref (id);
+  }
+  gst_object_unref (clock);
+}
+
+void
+gst_fenwick_train_expect_no_eos (GstFenwickTrain * self)
+{
+  GstClockID id;
+
+  GST_OBJECT_LOCK (self);
+  id = self->patience;
+  self->patience = NULL;
+  GST_OBJECT_UNLOCK (self);
+  if (id) {
+    gst_clock_id_unschedule (id);
+    gst_clock_id_unref (id);
+  }
+}
+
+/*
+ * Training ends before its source does. What else the source has then (the
+ * other inputs of "concat", say) must hear EOS and nothing worse: the base
+ * class would refuse their events, which demuxers post as errors.
+ */
+static GstPadProbeReturn
+hide_after_end (GstPad * pad, GstPadProbeInfo * info, gpointer train)
+{
+  GstFenwickTrain *self = train;
+  GstEvent *event = GST_PAD_PROBE_INFO_EVENT (info);
+
+  if (GST_EVENT_TYPE (event) == GST_EVENT_FLUSH_STOP)
+    g_atomic_int_set (&self->ended, FALSE);
+  else if (g_atomic_int_get (&self->ended) && GST_EVENT_IS_SERIALIZED (event))
+    return GST_PAD_PROBE_DROP;
+  return GST_PAD_PROBE_OK;
+}
+
+void
+gst_fenwick_train_watch_end (GstFenwickTrain * self)
+{
+  gst_pad_add_probe (GST_BASE_SINK_PAD (self), (GstPadProbeType)
+      (GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM | GST_PAD_PROBE_TYPE_EVENT_FLUSH),
+      hide_after_end, self, NULL);
+}
+
 /* FALSE: the EOS is ours to keep. */
 gboolean
 gst_fenwick_train_take_eos (GstFenwickTrain * self)

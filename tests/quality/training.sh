@@ -89,7 +89,8 @@ sys.exit(not json.loads(open(sys.argv[1]).read().splitlines()[-1])["gain_db"] >=
 }
 
 stability() {
-  train batch-size=4 crop-size=32 steps=5000 noise-min=25 noise-max=25 report-interval=1 >"$work/log"
+  train batch-size=4 crop-size=32 steps=5000 noise-min=25 noise-max=25 report-interval=1 \
+    >"$work/log"
   python3 - "$work/metrics.csv" <<'PYTHON'
 import csv, sys
 rows = list(csv.DictReader(open(sys.argv[1])))
