@@ -162,7 +162,7 @@ stop (GstFenwickTrain * self)
 {
   if (!self->trainer)
     return;
-  gst_fenwick_train_expect_no_eos (self);
+  gst_fenwick_train_end_patience (self);
   if (self->started && !self->finished && !self->spoilt && gst_fenwick_train_write_all (self)
       && !g_atomic_int_get (&self->failed))
     gst_fenwick_train_progress (self, GST_PROGRESS_TYPE_CANCELED, "training",
@@ -222,7 +222,7 @@ end_stream (GstFenwickTrain * self, const gchar * why)
 {
   if (!self->finished && !gst_fenwick_train_finish (self, why))
     return GST_FLOW_ERROR;
-  gst_fenwick_train_expect_eos (self);
+  gst_fenwick_train_start_patience (self);
   return GST_FLOW_EOS;
 }
 
@@ -271,26 +271,31 @@ gst_fenwick_train_render (GstBaseSink * sink, GstBuffer * buffer)
 /* --------------------------------------------------------------- events */
 
 static gboolean
+pass_eos (GstFenwickTrain * self, GstEvent * event)
+{
+  gboolean ret;
+
+  if (!gst_fenwick_train_take_eos (self)) {
+    gst_event_unref (event);
+    return TRUE;
+  }
+  gst_fenwick_train_end_patience (self);
+  g_atomic_int_set (&self->ended, TRUE);
+  ret = GST_BASE_SINK_CLASS (parent_class)->event (GST_BASE_SINK (self), event);
+  gst_fenwick_train_start_patience (self);
+  return ret;
+}
+
+static gboolean
 gst_fenwick_train_event (GstBaseSink * sink, GstEvent * event)
 {
   GstFenwickTrain *self = GST_FENWICK_TRAIN (sink);
 
   gst_fenwick_reset_sink_event (&self->reset, event);
-  switch (GST_EVENT_TYPE (event)) {
-    case GST_EVENT_STREAM_START:
-      self->streams++;
-      break;
-    case GST_EVENT_EOS:
-      if (!gst_fenwick_train_take_eos (self)) {
-        gst_event_unref (event);
-        return TRUE;
-      }
-      gst_fenwick_train_expect_no_eos (self);
-      g_atomic_int_set (&self->ended, TRUE);
-      break;
-    default:
-      break;
-  }
+  if (GST_EVENT_TYPE (event) == GST_EVENT_EOS)
+    return pass_eos (self, event);
+  if (GST_EVENT_TYPE (event) == GST_EVENT_STREAM_START)
+    self->streams++;
   return GST_BASE_SINK_CLASS (parent_class)->event (sink, event);
 }
 

@@ -84,7 +84,7 @@ struct _GstFenwickTrain
   guint64 pass_frames;          /* since the last rewind */
   guint streams;                /* since the last rewind */
   GstClockTime end;             /* of the last frame, in stream time */
-  GstClockID patience;          /* for the source's EOS, or NULL; object lock */
+  GstClockID patience;          /* runs out, or NULL; object lock */
   GstFenwickSeek seek;          /* under the preroll lock */
   guint seek_serial;
 
@@ -146,9 +146,10 @@ gboolean gst_fenwick_train_finish (GstFenwickTrain * self, const gchar * why);
 
 /* The end of a source: gstfenwicktraineos.c. */
 void gst_fenwick_train_note_frame (GstFenwickTrain * self, GstBuffer * buffer);
-/* The source has been told to end and will say EOS; else this element does. */
-void gst_fenwick_train_expect_eos (GstFenwickTrain * self);
-void gst_fenwick_train_expect_no_eos (GstFenwickTrain * self);
+/* The source has been told to end and will say EOS, or EOS has passed and the
+ * application will end: else this element sees to it. */
+void gst_fenwick_train_start_patience (GstFenwickTrain * self);
+void gst_fenwick_train_end_patience (GstFenwickTrain * self);
 /* Hides from the base class what comes after EOS. */
 void gst_fenwick_train_watch_end (GstFenwickTrain * self);
 /* EOS came. FALSE: it goes no further. */

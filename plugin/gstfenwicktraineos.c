@@ -152,7 +152,8 @@ end_pass (GstFenwickTrain * self)
   return !rewind_source (self) && go_on_alone (self);
 }
 
-/* How long a source that was told to end may take to say EOS. */
+/* How long a source that was told to end may take to say EOS, and an
+ * application that hears EOS to end. */
 #define PATIENCE (2 * GST_SECOND)
 
 static void
@@ -161,11 +162,31 @@ send_eos (GstElement * element, gpointer unused)
   gst_pad_send_event (GST_BASE_SINK_PAD (element), gst_event_new_eos ());
 }
 
+/*
+ * Bins of 1.22 pass EOS on only while they believe to have said that they are
+ * PLAYING, and can lose that belief for good when several children (decodebins)
+ * begin at once: two threads post the bin's states, and the older one may be
+ * the last to leave its mark. A state that is lost and found again makes the
+ * bin say PLAYING once more. Where EOS went through, nothing follows from it.
+ */
+static void
+renew_playing (GstElement * element, gpointer unused)
+{
+  GST_INFO_OBJECT (element, "still here after EOS");
+  gst_element_post_message (element,
+      gst_message_new_async_start (GST_OBJECT (element)));
+  gst_element_post_message (element,
+      gst_message_new_async_done (GST_OBJECT (element), GST_CLOCK_TIME_NONE));
+}
+
 static gboolean
 lose_patience (GstClock * clock, GstClockTime time, GstClockID id, gpointer train)
 {
-  GST_INFO_OBJECT (train, "the source does not say EOS");
-  gst_element_call_async (GST_ELEMENT (train), send_eos, NULL, NULL);
+  GstFenwickTrain *self = train;
+  const gboolean ended = g_atomic_int_get (&self->ended);
+
+  gst_element_call_async (GST_ELEMENT (train), ended ? renew_playing : send_eos,
+      NULL, NULL);
   return TRUE;
 }
 
@@ -175,7 +196,7 @@ lose_patience (GstClock * clock, GstClockTime time, GstClockID id, gpointer trai
  * still begin, which some of them post as errors.
  */
 void
-gst_fenwick_train_expect_eos (GstFenwickTrain * self)
+gst_fenwick_train_start_patience (GstFenwickTrain * self)
 {
   GstClock *clock = gst_system_clock_obtain ();
   GstClockID id = NULL;
@@ -194,7 +215,7 @@ gst_fenwick_train_expect_eos (GstFenwickTrain * self)
 }
 
 void
-gst_fenwick_train_expect_no_eos (GstFenwickTrain * self)
+gst_fenwick_train_end_patience (GstFenwickTrain * self)
 {
   GstClockID id;
 
