@@ -4,10 +4,6 @@
 
 #include <string.h>
 
-static uint64_t value_bytes(const struct fw_learner *l) {
-    return l->params.precision == FW_PRECISION_FLOAT64 ? sizeof(double) : sizeof(float);
-}
-
 /* A part of a learner in device memory. */
 struct part {
     struct kn_buf *buf;
@@ -17,7 +13,7 @@ struct part {
 static struct part part_of(const struct fw_learner *l, enum fw_learned what) {
     const struct fw_training *t = &l->training;
     const uint64_t moments = t->values * kn_dtype_bytes(l->params.moments);
-    const uint64_t values = t->values * value_bytes(l);
+    const uint64_t values = t->values * fw_learner_value_bytes(l);
 
     switch (what) {
     case FW_LEARNED_PARAMS:

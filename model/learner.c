@@ -70,10 +70,6 @@ static gboolean new_buf(struct fw_learner *l, struct kn_buf **buf, uint64_t coun
     return fw_fail_kn(error, what, &err);
 }
 
-static uint64_t value_bytes(const struct fw_learner *l) {
-    return l->params.precision == FW_PRECISION_FLOAT64 ? sizeof(double) : sizeof(float);
-}
-
 static gboolean new_carried(struct fw_learner *l, struct fw_carried *c, GError **error) {
     uint64_t batches = l->params.carry ? (uint64_t)l->params.accumulate : 1;
     return new_buf(l, &c->past, batches, l->past_bytes, "no memory for the frame before", error) &&
@@ -82,7 +78,7 @@ static gboolean new_carried(struct fw_learner *l, struct fw_carried *c, GError *
 
 static gboolean allocate(struct fw_learner *l, GError **error) {
     const struct fw_training *t = &l->training;
-    uint64_t each = value_bytes(l), images = 2 * (uint64_t)l->params.frames;
+    uint64_t each = fw_learner_value_bytes(l), images = 2 * (uint64_t)l->params.frames;
 
     images *= (uint64_t)l->params.batch;
     l->pictures = g_try_new0(struct kn_picture, images);

@@ -39,6 +39,11 @@ struct fw_learner {
     struct kn_mesa_stats mesa;
 };
 
+/* Of a parameter. */
+static inline uint64_t fw_learner_value_bytes(const struct fw_learner *l) {
+    return l->params.precision == FW_PRECISION_FLOAT64 ? sizeof(double) : sizeof(float);
+}
+
 /* Device memory; 0 bytes are fine. */
 gboolean fw_learner_write_buf(struct kn_buf *buf, uint64_t offset, const void *from, uint64_t bytes,
                               GError **error);

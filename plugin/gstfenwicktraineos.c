@@ -172,6 +172,8 @@ send_eos (GstElement * element, gpointer unused)
 static void
 renew_playing (GstElement * element, gpointer unused)
 {
+  if (GST_STATE_TARGET (element) != GST_STATE_PLAYING)
+    return;
   GST_INFO_OBJECT (element, "still here after EOS");
   gst_element_post_message (element,
       gst_message_new_async_start (GST_OBJECT (element)));

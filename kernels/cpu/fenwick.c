@@ -31,7 +31,7 @@ struct unit {
 
 /*
  * out[r] += a[r] M for n rows and nv vectors of columns; a and out have KN_MAX_HEAD_DIM columns.
- * ahead: floats to what will be read after M, asked for now.
+ * ahead: floats to what will be read after M, prefetched.
  */
 KN_INLINE void read_panel(int n, int nv, float *out, const float *a, const float *m, int dim,
                           int pitch, size_t ahead) {

@@ -14,7 +14,7 @@
 struct cg_update {
     float keep;
     const float *u;
-    size_t ahead; /* floats from a row to what is read after H, asked for now */
+    size_t ahead; /* floats from a row to what is read after H, prefetched */
 };
 
 /*

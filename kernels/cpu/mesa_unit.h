@@ -9,7 +9,7 @@
 struct mesa_value_update {
     const float *k, *v, *x;
     float keep;
-    size_t ahead; /* floats from a row to what is read after G, asked for now */
+    size_t ahead; /* floats from a row to what is read after G, prefetched */
 };
 
 /* nv vectors of columns from col */
