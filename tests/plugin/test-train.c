@@ -175,6 +175,55 @@ GST_START_TEST (test_endless)
 
 GST_END_TEST;
 
+static GstPadProbeReturn
+swallow_eos (GstPad * pad, GstPadProbeInfo * info, gpointer unused)
+{
+  return GST_EVENT_TYPE (GST_PAD_PROBE_INFO_EVENT (info)) == GST_EVENT_EOS ?
+      GST_PAD_PROBE_DROP : GST_PAD_PROBE_OK;
+}
+
+static GstState
+next_state (Run * run)
+{
+  GstState state = GST_STATE_NULL;
+  GstMessage *message;
+
+  do {
+    message = run_wait (run, GST_MESSAGE_STATE_CHANGED);
+    if (GST_MESSAGE_SRC (message) == GST_OBJECT (run->pipeline))
+      gst_message_parse_state_changed (message, NULL, &state, NULL);
+    gst_message_unref (message);
+  } while (state == GST_STATE_NULL);
+  return state;
+}
+
+/* A source that does not answer with EOS does not keep the pipeline; and a
+ * pipeline that goes on after EOS hears that it is PLAYING, but no second EOS. */
+GST_START_TEST (test_silent_source)
+{
+  Run run;
+  GstElement *before;
+  GstPad *pad;
+
+  run_open (&run, SOURCE "identity name=i !", SMALL "steps=6",
+      "silent.safetensors");
+  before = gst_bin_get_by_name (GST_BIN (run.pipeline), "i");
+  pad = gst_element_get_static_pad (before, "src");
+  gst_pad_add_probe (pad, GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM, swallow_eos,
+      NULL, NULL);
+  run_play (&run);
+  run_to_end (&run);
+  fail_unless_equals_int (next_state (&run), GST_STATE_PAUSED);
+  while (next_state (&run) != GST_STATE_PLAYING);
+  fail_unless (gst_bus_timed_pop_filtered (run.bus, GST_SECOND / 2,
+          GST_MESSAGE_EOS) == NULL);
+  gst_object_unref (pad);
+  gst_object_unref (before);
+  run_close (&run);
+}
+
+GST_END_TEST;
+
 static void
 stop_by_signal (Run * run)
 {
@@ -686,6 +735,7 @@ train_suite (void)
 
   suite_add_tcase (s, tc);
   tcase_add_test (tc, test_endless);
+  tcase_add_test (tc, test_silent_source);
   tcase_add_loop_test (tc, test_stop, 0, G_N_ELEMENTS (stops));
   tcase_add_test (tc, test_ready);
   tcase_add_test (tc, test_pause);
