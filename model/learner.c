@@ -134,13 +134,14 @@ static gboolean fill_parameters(struct fw_learner *l, GError **error) {
 
 static gboolean fill_optimizer(struct fw_learner *l, GError **error) {
     const struct fw_training *t = &l->training;
-    guint8 *group = g_try_malloc(t->values / 64);
+    guint8 *group = g_try_malloc(t->values / KN_ADAMW_RUN);
     gboolean ok;
 
     if (!group)
         return fw_fail(error, FW_ERROR_NO_SPACE, "no memory for groups of parameters");
     fw_training_groups(t, group);
-    ok = fw_learner_write_buf(l->optimizer, t->optimizer.group, group, t->values / 64, error);
+    ok = fw_learner_write_buf(l->optimizer, t->optimizer.group, group, t->values / KN_ADAMW_RUN,
+                              error);
     g_free(group);
     if (ok && l->params.averaged)
         ok = fw_learner_write(l, FW_LEARNED_AVERAGED, l->start->arena, error);

@@ -10,8 +10,6 @@
 
 #include "kn_size.h"
 
-#define GROUP_VALUES 64 /* of kn_adamw_args.group */
-
 /* ------------------------------------------------------------------------------------- layouts */
 
 static uint64_t place(uint64_t *end, uint64_t bytes) {
@@ -46,9 +44,9 @@ gboolean fw_training_init(struct fw_training *t, const struct fw_learner_params 
     t->optimizer.first = place(&end, t->values * moment);
     t->optimizer.second = place(&end, t->values * moment);
     t->optimizer.averaged = place(&end, params->averaged ? t->values * sizeof(float) : 0);
-    t->optimizer.group = place(&end, t->values / GROUP_VALUES);
+    t->optimizer.group = place(&end, t->values / KN_ADAMW_RUN);
     t->optimizer.bytes = end;
-    return t->values % GROUP_VALUES == 0;
+    return t->values % KN_ADAMW_RUN == 0;
 }
 
 static enum fw_group group_of(const struct fw_learner_params *params, const struct fw_param *p) {
@@ -63,9 +61,9 @@ static enum fw_group group_of(const struct fw_learner_params *params, const stru
 
 void fw_training_groups(const struct fw_training *t, guint8 *group) {
     const struct fw_params *params = &t->params->weights->params;
-    const guint64 bytes = GROUP_VALUES * sizeof(float);
+    const guint64 bytes = KN_ADAMW_RUN * sizeof(float);
 
-    memset(group, FW_GROUP_FROZEN, t->values / GROUP_VALUES);
+    memset(group, FW_GROUP_FROZEN, t->values / KN_ADAMW_RUN);
     for (gint i = 0; i < params->count; i++) {
         const struct fw_param *p = &params->item[i];
         guint64 end = p->offset + (guint64)p->count * sizeof(float);
@@ -225,7 +223,7 @@ void fw_training_record_update(const struct fw_training *t, struct fw_net *net) 
         .grad = gradients(t, net),
         .first = vector(KN_SLOT_OPTIMIZER, o->first, moments, t->values),
         .second = vector(KN_SLOT_OPTIMIZER, o->second, moments, t->values),
-        .group = vector(KN_SLOT_OPTIMIZER, o->group, KN_U8, t->values / GROUP_VALUES),
+        .group = vector(KN_SLOT_OPTIMIZER, o->group, KN_U8, t->values / KN_ADAMW_RUN),
         .control = vector(KN_SLOT_CONTROL, t->control.adamw, KN_U8, 1),
     };
     if (t->params->averaged)
